@@ -1,1 +1,7 @@
-//! NEO.
+//! Every decision of every NEO node, without I/O.
+//!
+//! A node is a struct that gets an input and the time and appends outputs: see [`io::Node`].
+
+pub mod io;
+pub mod links;
+pub mod pacing;
