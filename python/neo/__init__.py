@@ -1,0 +1,1 @@
+"""NEO: distributed, replicated, transactional storage for ZODB."""
