@@ -2,6 +2,6 @@
 # The benchmarks in Rust: bench.sh [-p PACKAGE] [OPTION...]
 . "$(dirname "$0")/lib.sh"
 
-# Only the benches: the unit tests of a library are no benchmarks.
 [ $# != 0 ] || set -- --workspace
-exec cargo bench --benches "$@"
+# Files of benches/ alone: without a selection, cargo also builds each library as a benchmark.
+exec cargo bench --bench '*' "$@"
