@@ -2,6 +2,7 @@
 //!
 //! A node is a struct that gets an input and the time and appends outputs: see [`io::Node`].
 
+pub mod database;
 pub mod io;
 pub mod links;
 pub mod pacing;
