@@ -1,15 +1,15 @@
 //! Typed encoding and decoding of msgpack values (spec protocol.md 5.1).
 //!
 //! What we send is always in the canonical (shortest) form; any valid form is accepted. Nothing
-//! read here panics or recurses without a bound, and nothing is allocated for an announced length
-//! that has not arrived.
+//! read here panics or recurses without a bound, and memory follows what arrived: see [`Reader`].
 
 use bytes::{Bytes, BytesMut};
 use rmp::Marker;
-use rmp::encode::{ByteBuf, write_array_len, write_bin_len, write_ext_meta, write_map_len};
-use rmp::encode::{write_sint, write_uint};
 
 use crate::ids::{NodeId, Oid, Partition, Ptid, Tid, Timestamp, Ttid};
+pub use crate::reader::Reader;
+pub use crate::writer::{write_array_header, write_bin, write_enum, write_map_header};
+pub use crate::writer::{write_signed, write_str, write_unsigned};
 
 /// Why bytes are not the value they should be. The only remedy is to close the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum DecodeError {
     /// Values nested too deep.
     #[error("values nested too deep")]
     Depth,
+    /// Values that would take much more memory than they have bytes.
+    #[error("values that take too much memory")]
+    Memory,
     /// A str that is not UTF-8.
     #[error("str that is not UTF-8")]
     Utf8,
@@ -59,280 +62,15 @@ pub trait Codec: Sized {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError>;
 }
 
-/// Appends with rmp's primitives; writing to memory can not fail.
-fn write(out: &mut BytesMut, f: impl FnOnce(&mut ByteBuf)) {
-    let mut header = ByteBuf::with_capacity(16);
-    f(&mut header);
-    out.extend_from_slice(header.as_slice());
-}
-
-/// Appends an array header.
-pub fn write_array_header(out: &mut BytesMut, length: usize) {
-    if length < 16 {
-        out.extend_from_slice(&[0x90 | length as u8]);
-    } else {
-        write(out, |w| { let _ = write_array_len(w, length as u32); });
-    }
-}
-
-/// Appends a map header.
-pub fn write_map_header(out: &mut BytesMut, length: usize) {
-    write(out, |w| { let _ = write_map_len(w, length as u32); });
-}
-
-/// Appends a bin.
-pub fn write_bin(out: &mut BytesMut, bytes: &[u8]) {
-    out.reserve(bytes.len() + 5);
-    match u8::try_from(bytes.len()) {
-        Ok(length) => out.extend_from_slice(&[0xc4, length]),
-        Err(_) => write(out, |w| { let _ = write_bin_len(w, bytes.len() as u32); }),
-    }
-    out.extend_from_slice(bytes);
-}
-
-/// Appends an unsigned integer.
-pub fn write_unsigned(out: &mut BytesMut, value: u64) {
-    match u8::try_from(value) {
-        Ok(value) if value < 128 => out.extend_from_slice(&[value]),
-        _ => write(out, |w| { let _ = write_uint(w, value); }),
-    }
-}
-
-/// Appends a signed integer.
-pub fn write_signed(out: &mut BytesMut, value: i64) {
-    write(out, |w| { let _ = write_sint(w, value); });
-}
-
-/// Appends an enum value.
-pub fn write_enum(out: &mut BytesMut, ext: i8, value: u8) {
-    write(out, |w| { let _ = write_ext_meta(w, 1, ext); });
-    out.extend_from_slice(&[value]);
-}
-
-/// Reads values out of one packet.
-#[derive(Debug)]
-pub struct Reader<'a> {
-    frame: &'a Bytes,
-    rest: &'a [u8],
-    depth: u8,
-}
-
-impl<'a> Reader<'a> {
-    /// Reads from the start of `frame`.
-    #[must_use]
-    pub fn new(frame: &'a Bytes) -> Self {
-        Self {
-            frame,
-            rest: frame,
-            depth: 0,
-        }
-    }
-
-    /// Number of bytes not read yet.
-    #[must_use]
-    pub fn remaining(&self) -> usize {
-        self.rest.len()
-    }
-
-    /// The next byte, which stays.
-    ///
-    /// # Errors
-    /// At the end.
-    pub fn peek(&self) -> Result<u8, DecodeError> {
-        self.rest.first().copied().ok_or(DecodeError::Truncated)
-    }
-
-    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(DecodeError::Truncated)?;
-        self.rest = rest;
-        Ok(head)
-    }
-
-    fn number<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        self.take(N)?.try_into().map_err(|_| DecodeError::Truncated)
-    }
-
-    pub(crate) fn marker(&mut self) -> Result<Marker, DecodeError> {
-        Ok(Marker::from_u8(self.take(1)?[0]))
-    }
-
-    fn length(&mut self, width: u8) -> Result<usize, DecodeError> {
-        Ok(match width {
-            1 => usize::from(u8::from_be_bytes(self.number()?)),
-            2 => usize::from(u16::from_be_bytes(self.number()?)),
-            _ => u32::from_be_bytes(self.number()?) as usize,
-        })
-    }
-
-    /// Enters a nested value; bounded, so that no input can overflow the stack.
-    ///
-    /// # Errors
-    /// Too deep, or what `f` returns.
-    pub fn nested<T>(
-        &mut self,
-        f: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
-    ) -> Result<T, DecodeError> {
-        if self.depth >= crate::scan::MAX_DEPTH {
-            return Err(DecodeError::Depth);
-        }
-        self.depth += 1;
-        let result = f(self);
-        self.depth -= 1;
-        result
-    }
-
-    /// An integer in any form.
-    ///
-    /// # Errors
-    /// Not an integer.
-    pub fn integer(&mut self) -> Result<i128, DecodeError> {
-        Ok(match self.marker()? {
-            Marker::FixPos(value) => value.into(),
-            Marker::FixNeg(value) => value.into(),
-            Marker::U8 => u8::from_be_bytes(self.number()?).into(),
-            Marker::U16 => u16::from_be_bytes(self.number()?).into(),
-            Marker::U32 => u32::from_be_bytes(self.number()?).into(),
-            Marker::U64 => u64::from_be_bytes(self.number()?).into(),
-            Marker::I8 => i8::from_be_bytes(self.number()?).into(),
-            Marker::I16 => i16::from_be_bytes(self.number()?).into(),
-            Marker::I32 => i32::from_be_bytes(self.number()?).into(),
-            Marker::I64 => i64::from_be_bytes(self.number()?).into(),
-            other => return Err(DecodeError::Type("an integer", other.to_u8())),
-        })
-    }
-
-    /// A non-negative integer.
-    ///
-    /// # Errors
-    /// Not an integer, or negative.
-    pub fn uint(&mut self) -> Result<u64, DecodeError> {
-        u64::try_from(self.integer()?).map_err(|_| DecodeError::Range("integer"))
-    }
-
-    /// The bytes of a bin, borrowed from the packet.
-    ///
-    /// # Errors
-    /// Not a bin (a str is not one: spec protocol.md 5.1).
-    pub fn bin(&mut self) -> Result<&'a [u8], DecodeError> {
-        let width = match self.marker()? {
-            Marker::Bin8 => 1,
-            Marker::Bin16 => 2,
-            Marker::Bin32 => 4,
-            other => return Err(DecodeError::Type("a bin", other.to_u8())),
-        };
-        let length = self.length(width)?;
-        self.take(length)
-    }
-
-    /// The length of an array.
-    ///
-    /// # Errors
-    /// Not an array.
-    pub fn array(&mut self) -> Result<usize, DecodeError> {
-        match self.marker()? {
-            Marker::FixArray(length) => Ok(length.into()),
-            Marker::Array16 => self.length(2),
-            Marker::Array32 => self.length(4),
-            other => Err(DecodeError::Type("an array", other.to_u8())),
-        }
-    }
-
-    /// The header of an array of a fixed length.
-    ///
-    /// # Errors
-    /// Not an array, or of another length.
-    pub fn array_of(&mut self, length: usize) -> Result<(), DecodeError> {
-        match self.array()? {
-            found if found == length => Ok(()),
-            found => Err(DecodeError::Items(length, found)),
-        }
-    }
-
-    /// The number of entries of a map.
-    ///
-    /// # Errors
-    /// Not a map.
-    pub fn map(&mut self) -> Result<usize, DecodeError> {
-        match self.marker()? {
-            Marker::FixMap(length) => Ok(length.into()),
-            Marker::Map16 => self.length(2),
-            Marker::Map32 => self.length(4),
-            other => Err(DecodeError::Type("a map", other.to_u8())),
-        }
-    }
-
-    /// The type and the payload of an ext.
-    pub(crate) fn ext(&mut self) -> Result<(i8, &'a [u8]), DecodeError> {
-        let length = match self.marker()? {
-            Marker::FixExt1 => 1,
-            Marker::FixExt2 => 2,
-            Marker::FixExt4 => 4,
-            Marker::FixExt8 => 8,
-            Marker::FixExt16 => 16,
-            Marker::Ext8 => self.length(1)?,
-            Marker::Ext16 => self.length(2)?,
-            Marker::Ext32 => self.length(4)?,
-            other => return Err(DecodeError::Type("an ext", other.to_u8())),
-        };
-        let ext = i8::from_be_bytes(self.number()?);
-        Ok((ext, self.take(length)?))
-    }
-
-    /// The number of an enum value: the payload of the ext is itself a msgpack integer.
-    ///
-    /// # Errors
-    /// Not an ext of this type.
-    pub fn enumeration(&mut self, expected: i8) -> Result<u64, DecodeError> {
-        let (ext, payload) = self.ext()?;
-        if ext != expected {
-            return Err(DecodeError::Range("ext type"));
-        }
-        enum_number(payload)
-    }
-
-    /// The bytes of a bin as a slice of the receive buffer: nothing is copied.
-    ///
-    /// # Errors
-    /// Not a bin.
-    pub fn shared_bin(&mut self) -> Result<Bytes, DecodeError> {
-        let bytes = self.bin()?;
-        Ok(if bytes.is_empty() {
-            Bytes::new()
-        } else {
-            self.frame.slice_ref(bytes)
-        })
-    }
-
-    fn skip_nil(&mut self) -> bool {
-        let nil = self.rest.first() == Some(&0xc0);
-        if nil {
-            self.rest = &self.rest[1..];
-        }
-        nil
-    }
-}
-
-pub(crate) fn enum_number(payload: &[u8]) -> Result<u64, DecodeError> {
-    let frame = Bytes::copy_from_slice(payload.get(..payload.len().min(9)).unwrap_or_default());
-    let mut reader = Reader::new(&frame);
-    let number = reader.uint()?;
-    if reader.remaining() > 0 || payload.len() > 9 {
-        return Err(DecodeError::Trailing);
-    }
-    Ok(number)
-}
-
 macro_rules! codec_identifier {
     ($($name:ident $notation:literal),*) => { $(
         impl Codec for $name {
             fn notation(out: &mut String) { out.push_str($notation); }
             fn encode(&self, out: &mut BytesMut) {
                 let b = self.to_bytes();
-                out.extend_from_slice(
-                    &[0xc4, 8, b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+                out.extend_from_slice(&[
+                    Marker::Bin8.to_u8(), 8, b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],
+                ]);
             }
             fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
                 let bytes = reader.bin()?.try_into().map_err(|_| DecodeError::Length($notation))?;
@@ -479,9 +217,7 @@ impl<T: Codec> Codec for Vec<T> {
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let length = reader.array()?;
-        // Each item is at least one byte: more is a lie, and memory follows what arrived.
-        let room = reader.remaining() / std::mem::size_of::<T>().max(1) + 1;
-        let mut items = Self::with_capacity(length.min(room));
+        let mut items = reader.room(length)?;
         for _ in 0..length {
             items.push(T::decode(reader)?);
         }

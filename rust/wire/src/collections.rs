@@ -54,8 +54,7 @@ impl<K: Codec, V: Codec> Codec for Map<K, V> {
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let length = reader.map()?;
-        let room = reader.remaining() / std::mem::size_of::<(K, V)>().max(1) + 1;
-        let mut entries = Vec::with_capacity(length.min(room));
+        let mut entries = reader.room(length)?;
         for _ in 0..length {
             let key = K::decode(reader)?;
             entries.push((key, V::decode(reader)?));

@@ -44,6 +44,7 @@ pub struct Framer {
     buffer: BytesMut,
     scanner: Scanner,
     greeted: bool,
+    failed: Option<FrameError>,
 }
 
 impl Framer {
@@ -68,9 +69,18 @@ impl Framer {
     /// buffer.
     ///
     /// # Errors
-    /// [`FrameError`]: the connection must be closed. Nothing can be read any more.
+    /// [`FrameError`]: the connection must be closed. Nothing can be read any more: the same error
+    /// is returned for ever.
     #[allow(clippy::should_implement_trait)] // an iterator would end where this one waits
     pub fn next(&mut self) -> Result<Option<Message>, FrameError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        self.read()
+            .inspect_err(|error| self.failed = Some(error.clone()))
+    }
+
+    fn read(&mut self) -> Result<Option<Message>, FrameError> {
         if !self.greeted && !self.handshake()? {
             return Ok(None);
         }

@@ -13,10 +13,12 @@ pub mod framer;
 pub mod ids;
 mod macros;
 pub mod packet;
+mod reader;
 pub mod scan;
 mod table;
 pub mod tid;
 pub mod value;
+mod writer;
 
 pub use address::{Address, Text};
 pub use codec::DecodeError;

@@ -4,10 +4,12 @@ use bytes::BytesMut;
 use rmp::Marker;
 
 use crate::address::Text;
-use crate::codec::{Codec, DecodeError, Reader, enum_number, write_enum, write_map_header};
-use crate::codec::{write_signed, write_unsigned};
+use crate::codec::{Codec, DecodeError, Reader, write_enum, write_map_header};
+use crate::codec::{write_signed, write_str, write_unsigned};
+use crate::collections::Map;
 use crate::enums::{CellState, ClusterState, NodeState, NodeType};
 use crate::ids::Timestamp;
+use crate::reader::enum_number;
 
 /// Any msgpack value that NEO may carry.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,7 +95,7 @@ impl Codec for Value {
             Self::Negative(value) => write_signed(out, *value),
             Self::Float(value) => value.encode(out),
             Self::Bin(text) => text.encode(out),
-            Self::Str(text) => encode_str(text, out),
+            Self::Str(text) => write_str(out, text),
             Self::Array(items) => items.encode(out),
             Self::Map(entries) => {
                 write_map_header(out, entries.len());
@@ -115,32 +117,17 @@ impl Codec for Value {
     }
 }
 
-fn encode_str(text: &str, out: &mut BytesMut) {
-    let mut header = rmp::encode::ByteBuf::new();
-    // Writing to memory can not fail.
-    let _ = rmp::encode::write_str_len(&mut header, text.len() as u32);
-    out.extend_from_slice(header.as_slice());
-    out.extend_from_slice(text.as_bytes());
-}
-
 fn decode_str(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
     let length = match reader.marker()? {
-        Marker::FixStr(length) => u64::from(length),
-        Marker::Str8 => big_endian(reader.take(1)?),
-        Marker::Str16 => big_endian(reader.take(2)?),
-        Marker::Str32 => big_endian(reader.take(4)?),
+        Marker::FixStr(length) => length.into(),
+        Marker::Str8 => reader.length(1)?,
+        Marker::Str16 => reader.length(2)?,
+        Marker::Str32 => reader.length(4)?,
         other => return Err(DecodeError::Type("a str", other.to_u8())),
     };
-    let bytes = reader.take(usize::try_from(length).map_err(|_| DecodeError::Truncated)?)?;
-    std::str::from_utf8(bytes)
+    std::str::from_utf8(reader.take(length)?)
         .map(Into::into)
         .map_err(|_| DecodeError::Utf8)
-}
-
-fn big_endian(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
 fn decode_value(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
@@ -158,7 +145,7 @@ fn decode_value(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
         Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => {
             Value::Array(Vec::decode(reader)?)
         }
-        Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => decode_map(reader)?,
+        Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => Value::Map(Map::decode(reader)?.0),
         Marker::FixExt1
         | Marker::FixExt2
         | Marker::FixExt4
@@ -177,16 +164,6 @@ fn decode_value(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
             }
         }
     })
-}
-
-fn decode_map(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
-    let length = reader.map()?;
-    let mut entries = Vec::new();
-    for _ in 0..length {
-        let key = Value::decode(reader)?;
-        entries.push((key, Value::decode(reader)?));
-    }
-    Ok(Value::Map(entries))
 }
 
 fn decode_enum(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
