@@ -2,9 +2,11 @@
 //!
 //! A node is a struct that gets an input and the time and appends outputs: see [`io::Node`].
 
+pub mod client;
 pub mod database;
 pub mod dates;
 pub mod io;
 pub mod links;
+pub mod nodes;
 pub mod pacing;
 pub mod primary_search;
