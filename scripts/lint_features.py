@@ -27,7 +27,8 @@ def main() -> int:
         if more := workspace[package] - features:
             print(
                 f"{package}: the extension lacks {', '.join(sorted(more))}, which other packages"
-                " of the workspace enable: add it in [workspace.dependencies] of Cargo.toml",
+                " of the workspace enable: add it in [workspace.dependencies] of Cargo.toml, or"
+                " at the end of rust/py/Cargo.toml if no crate of ours names that package",
                 file=sys.stderr,
             )
             status = 1
