@@ -1,0 +1,19 @@
+//! `neostorage`.
+
+use std::ffi::OsString;
+
+use crate::config::StorageConfig;
+use crate::{RunError, logging};
+
+/// Runs the command with the words that follow its name.
+pub(super) fn main(args: &[OsString]) -> Result<(), RunError> {
+    let config = StorageConfig::load(args)?;
+    logging::init(config.node.link.logfile.as_deref())?;
+    tracing::info!(?config, "Configuration loaded");
+    run_node(config)
+}
+
+/// Runs the node until the cluster stops it.
+fn run_node(_config: StorageConfig) -> Result<(), RunError> {
+    Err(RunError::not_there_yet("the storage node"))
+}

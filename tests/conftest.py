@@ -1,0 +1,54 @@
+"""What all tests share: how to run the commands as a user does."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Seconds after which a command is taken for stuck. No test waits for it.
+PATIENCE = 60
+
+
+class Result(NamedTuple):
+    """Outcome of a command that ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def argv(name, *args):
+    """Command line of a NEO command: the installed one or, with NEO_BIN, the native binary."""
+    binary = os.environ.get("NEO_BIN")
+    if binary:
+        return [str(ROOT / binary), name, *map(str, args)]
+    return [str(ROOT / ".venv" / "bin" / name), *map(str, args)]
+
+
+@pytest.fixture
+def cmd(tmp_path):
+    """Function that runs `name *args` in an empty folder until it ends."""
+
+    def run(name, *args, env=None, cwd=tmp_path):
+        environ = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in ("EMAIL", "NEO_TESTS_ADAPTER")
+        }
+        environ.update(env or {})
+        process = subprocess.run(
+            argv(name, *args),
+            cwd=cwd,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        return Result(process.returncode, process.stdout, process.stderr)
+
+    return run
