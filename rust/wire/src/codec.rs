@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use rmp::Marker;
 
 use crate::ids::{NodeId, Oid, Partition, Ptid, Tid, Timestamp, Ttid};
-pub use crate::reader::Reader;
+pub use crate::reader::{MEMORY_BASE, MEMORY_FACTOR, Reader};
 pub use crate::writer::{write_array_header, write_bin, write_enum, write_map_header};
 pub use crate::writer::{write_signed, write_str, write_unsigned};
 
