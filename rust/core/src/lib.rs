@@ -3,6 +3,7 @@
 //! A node is a struct that gets an input and the time and appends outputs: see [`io::Node`].
 
 pub mod client;
+pub mod ctl;
 pub mod database;
 pub mod dates;
 pub mod io;

@@ -1,0 +1,328 @@
+//! What is asked of the admin for each command, and what becomes of its answers.
+
+use neo_wire::{CellState, ClusterState, ErrorCode, Map, NodeInfo, NodeState, NodeType};
+use neo_wire::{NodeId, Packet, Partition, RowList, Tid};
+
+use super::command::{Check, Command, Targets};
+use super::format;
+
+/// How a command goes on.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Next {
+    /// Ask this too.
+    Ask(Packet),
+    /// Send this notification, and it is done.
+    Tell(Packet),
+    /// Done: what to print, if anything; a newline follows.
+    Done(Option<String>),
+    /// Failed: what to say on stderr.
+    Fail(String),
+}
+
+const NOT_AN_ANSWER: &str = "ERROR: the admin sent an answer that makes no sense";
+
+fn storages() -> Next {
+    Next::Ask(Packet::AskNodeList {
+        node_type: Some(NodeType::Storage),
+    })
+}
+
+const fn whole_table() -> Next {
+    Next::Ask(Packet::AskPartitionList {
+        min_offset: 0,
+        max_offset: 0,
+        nid: None,
+    })
+}
+
+fn nids(nodes: &[NodeInfo]) -> Vec<NodeId> {
+    let mut nids: Vec<NodeId> = nodes.iter().filter_map(|node| node.nid).collect();
+    nids.sort_unstable();
+    nids
+}
+
+/// The next step of a command, after the answers to what it asked so far. Errors are not among
+/// them, except ACK.
+pub(super) fn next(command: &Command, answers: &[Packet]) -> Next {
+    let next = match command {
+        Command::PrintCluster
+        | Command::PrintPrimary
+        | Command::PrintSummary
+        | Command::PrintNodes(_) => print(command, answers),
+        Command::PrintIds => print_ids(answers),
+        Command::PrintTable | Command::PrintRows(_) => print_table(command, answers),
+        Command::Check { .. } => check(command, answers),
+        Command::Tweak { dry_run, nids } => tweak(*dry_run, nids, answers),
+        Command::Drop { nid, force } => drop_node(*nid, *force, answers),
+        Command::Kill(nid) => kill(*nid, answers),
+        Command::FlushLog => match answers {
+            // FlushLog has no answer: this tells whether there is somebody to give it to.
+            [] => Some(Next::Ask(Packet::AskPrimary {})),
+            _ => Some(Next::Tell(Packet::FlushLog {})),
+        },
+        Command::SetCluster(state) => {
+            acknowledged(Packet::SetClusterState { state: *state }, answers)
+        }
+        Command::SetReplicas(num_replicas) => {
+            let num_replicas = *num_replicas;
+            acknowledged(Packet::SetNumReplicas { num_replicas }, answers)
+        }
+        Command::Truncate(tid) => {
+            acknowledged(Packet::Truncate { tid: *tid }, answers).map(Next::silent)
+        }
+        Command::Add(targets) => {
+            on_targets(targets, answers, |nids| Packet::AddPendingNodes { nids })
+        }
+        Command::PruneOrphan { dry_run, targets } => on_targets(targets, answers, |nids| {
+            let dry_run = *dry_run;
+            Packet::Repair { nids, dry_run }
+        }),
+    };
+    next.unwrap_or_else(|| Next::Fail(NOT_AN_ANSWER.into()))
+}
+
+impl Next {
+    fn silent(self) -> Self {
+        match self {
+            Self::Done(_) => Self::Done(None),
+            next => next,
+        }
+    }
+}
+
+/// A request whose success is an ACK, with a message to print.
+fn acknowledged(request: Packet, answers: &[Packet]) -> Option<Next> {
+    match answers {
+        [] => Some(Next::Ask(request)),
+        [
+            Packet::Error {
+                code: ErrorCode::Ack,
+                message,
+            },
+        ] => Some(Next::Done(Some(message.to_string()))),
+        _ => None,
+    }
+}
+
+fn on_targets(
+    targets: &Targets,
+    answers: &[Packet],
+    request: impl Fn(Vec<NodeId>) -> Packet,
+) -> Option<Next> {
+    match (targets, answers) {
+        (Targets::Nodes(nids), answers) => acknowledged(request(nids.clone()), answers),
+        (Targets::All, []) => Some(storages()),
+        (Targets::All, [Packet::AnswerNodeList { nodes }, answers @ ..]) => {
+            acknowledged(request(nids(nodes)), answers)
+        }
+        _ => None,
+    }
+}
+
+fn print(command: &Command, answers: &[Packet]) -> Option<Next> {
+    let text = match (command, answers) {
+        (Command::PrintCluster, []) => return Some(Next::Ask(Packet::AskClusterState {})),
+        (Command::PrintPrimary, []) => return Some(Next::Ask(Packet::AskPrimary {})),
+        (Command::PrintSummary, []) => return Some(Next::Ask(Packet::AskMonitorInformation {})),
+        (Command::PrintNodes(node_type), []) => {
+            let node_type = *node_type;
+            return Some(Next::Ask(Packet::AskNodeList { node_type }));
+        }
+        (_, [Packet::AnswerClusterState { state }]) => {
+            state.map_or_else(|| "None".into(), |state| state.to_string())
+        }
+        (_, [Packet::AnswerPrimary { nid }]) => nid.to_string(),
+        (
+            _,
+            [
+                Packet::AnswerMonitorInformation {
+                    warning,
+                    problem,
+                    summary,
+                },
+            ],
+        ) => format::summary(warning, problem, summary),
+        (_, [Packet::AnswerNodeList { nodes }]) => format::nodes(nodes),
+        _ => return None,
+    };
+    Some(Next::Done(Some(text)))
+}
+
+fn print_ids(answers: &[Packet]) -> Option<Next> {
+    let (ptid, backup_tid, rest) = match answers {
+        [] => return Some(Next::Ask(Packet::AskRecovery {})),
+        [
+            Packet::AnswerRecovery {
+                ptid, backup_tid, ..
+            },
+            rest @ ..,
+        ] => (*ptid, *backup_tid, rest),
+        _ => return None,
+    };
+    let text = match (backup_tid, rest) {
+        (None, []) => return Some(Next::Ask(Packet::AskLastIDs {})),
+        (Some(_), []) => return Some(Next::Ask(Packet::AskLastTransaction {})),
+        (
+            None,
+            [
+                Packet::AnswerLastIDs {
+                    last_tid, last_oid, ..
+                },
+            ],
+        ) => format::ids(*last_oid, *last_tid, ptid),
+        (Some(backup_tid), [Packet::AnswerLastTransaction { tid }]) => {
+            format::backup_ids(backup_tid, *tid, ptid)
+        }
+        _ => return None,
+    };
+    Some(Next::Done(Some(text)))
+}
+
+fn print_table(command: &Command, answers: &[Packet]) -> Option<Next> {
+    let (ptid, num_replicas, rows, rest) = match answers {
+        // All rows, even to print a few: only so can bounds be clamped.
+        [] => return Some(whole_table()),
+        [
+            Packet::AnswerPartitionList {
+                ptid,
+                num_replicas,
+                rows,
+            },
+            rest @ ..,
+        ] => (*ptid, *num_replicas, rows, rest),
+        _ => return None,
+    };
+    let header = format::table_header(ptid, num_replicas);
+    let text = match (command, rest) {
+        (Command::PrintRows(which), _) => {
+            let mut lines = vec![header];
+            lines.extend(format::rows(rows, *which));
+            lines.join("\n")
+        }
+        (_, []) if ptid.is_some() => return Some(storages()),
+        (_, []) => header + "\n",
+        (_, [Packet::AnswerNodeList { nodes }]) => {
+            format!("{header}\n{}", format::table(rows, nodes))
+        }
+        _ => return None,
+    };
+    Some(Next::Done(Some(text)))
+}
+
+fn tweak(dry_run: bool, nids: &[NodeId], answers: &[Packet]) -> Option<Next> {
+    let nids = nids.to_vec();
+    Some(match answers {
+        [] => Next::Ask(Packet::TweakPartitionTable { dry_run, nids }),
+        [Packet::AnswerTweakPartitionTable { changed: false, .. }] => {
+            Next::Done(Some("No change done.".into()))
+        }
+        [Packet::AnswerTweakPartitionTable { .. }] => storages(),
+        [
+            Packet::AnswerTweakPartitionTable { rows, .. },
+            Packet::AnswerNodeList { nodes },
+        ] => Next::Done(Some(format::table(rows, nodes))),
+        _ => return None,
+    })
+}
+
+fn kill(nid: NodeId, answers: &[Packet]) -> Option<Next> {
+    let request = Packet::SetNodeState {
+        nid,
+        state: NodeState::Down,
+    };
+    match answers {
+        [] => Some(Next::Ask(Packet::AskClusterState {})),
+        // A primary master of the Python NEO would put every cell of the storage out of date.
+        [
+            Packet::AnswerClusterState {
+                state: Some(ClusterState::Recovering),
+            },
+        ] => Some(Next::Fail(
+            "kill is refused in RECOVERING state: stop the process instead".into(),
+        )),
+        [Packet::AnswerClusterState { .. }, rest @ ..] => acknowledged(request, rest),
+        _ => None,
+    }
+}
+
+fn drop_node(nid: NodeId, force: bool, answers: &[Packet]) -> Option<Next> {
+    let request = Packet::SetNodeState {
+        nid,
+        state: NodeState::Unknown,
+    };
+    match answers {
+        _ if force => acknowledged(request, answers),
+        [] => Some(storages()),
+        [Packet::AnswerNodeList { nodes }, rest @ ..] => {
+            let erased =
+                |node: &NodeInfo| node.nid == Some(nid) && node.state == NodeState::Pending;
+            if nodes.iter().any(erased) {
+                return Some(Next::Fail(format!(
+                    "{nid} is pending: dropping it would erase its database. \
+                     Stop it first, or use --force"
+                )));
+            }
+            acknowledged(request, rest)
+        }
+        _ => None,
+    }
+}
+
+fn check(command: &Command, answers: &[Packet]) -> Option<Next> {
+    let Command::Check {
+        checks,
+        min_tid,
+        max_tid,
+    } = command
+    else {
+        return None;
+    };
+    let (rows, rest) = match answers {
+        [] => return Some(whole_table()),
+        [Packet::AnswerPartitionList { rows, .. }, rest @ ..] => (rows, rest),
+        _ => return None,
+    };
+    match check_request(checks, (*min_tid, *max_tid), rows) {
+        Ok(request) => acknowledged(request, rest).map(Next::silent),
+        Err(reason) => Some(Next::Fail(reason)),
+    }
+}
+
+fn check_request(
+    checks: &[Check],
+    (min_tid, max_tid): (Tid, Option<Tid>),
+    rows: &RowList,
+) -> Result<Packet, String> {
+    let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+    let mut sources: Vec<Option<Option<NodeId>>> = vec![None; rows.len()];
+    for Check { partition, source } in checks {
+        let range = match partition {
+            None => 0..count,
+            Some(partition) if *partition < count => *partition..*partition + 1,
+            Some(partition) => {
+                return Err(format!(
+                    "unknown partition {partition}: the cluster has {count} of them"
+                ));
+            }
+        };
+        let held = |nid: NodeId| {
+            let mut cells = rows.iter().flatten();
+            cells.any(|cell| cell.nid == nid && cell.state != CellState::Discarded)
+        };
+        if let Some(nid) = source.filter(|nid| !held(*nid)) {
+            return Err(format!("unknown storage {nid}: it has no cell"));
+        }
+        for partition in range {
+            sources[partition as usize] = Some(*source);
+        }
+    }
+    let chosen = (0..count).map(Partition).zip(sources);
+    let partitions: Map<Partition, Option<NodeId>> = chosen
+        .filter_map(|(partition, source)| Some((partition, source?)))
+        .collect();
+    Ok(Packet::CheckReplicas {
+        partitions,
+        min_tid,
+        max_tid,
+    })
+}
