@@ -33,7 +33,7 @@ impl RunError {
     #[must_use]
     pub fn report(&self, program: &str) -> (String, i32) {
         match self {
-            Self::Config(ConfigError::Help(text)) => (text.clone(), 0),
+            Self::Config(ConfigError::Answer(text)) => (text.clone(), 0),
             Self::Config(ConfigError::Usage { usage, reason }) => (
                 format!("{}\n{program}: error: {reason}", usage.trim_end()),
                 2,

@@ -77,7 +77,7 @@ pub fn help(name: &OsStr) -> Result<(), RunError> {
         names.join(", ")
     );
     let reason = match name.to_str() {
-        Some("-h" | "--help") => return Err(ConfigError::Help(usage).into()),
+        Some("-h" | "--help") => return Err(ConfigError::Answer(usage).into()),
         Some("") => "a command is required".to_owned(),
         _ => format!("no such command: '{}'", name.display()),
     };

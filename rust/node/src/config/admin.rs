@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use super::ConfigError;
+use super::check;
 use super::node::{NodeConfig, NodeDefaults, node_options};
 use super::options::{CommandSpec, Kind, OptionSpec};
 use super::settings::Settings;
@@ -122,7 +123,13 @@ impl AdminConfig {
     /// Any [`ConfigError`].
     pub fn load(args: &[OsString]) -> Result<Self, ConfigError> {
         let settings = Settings::load(spec(), DEFAULTS.section, args)?;
-        let node = NodeConfig::new(&settings, DEFAULTS)?;
+        let config = Self::new(&settings)?;
+        check::answer(&settings)?;
+        Ok(config)
+    }
+
+    fn new(settings: &Settings) -> Result<Self, ConfigError> {
+        let node = NodeConfig::new(settings, DEFAULTS)?;
         let max_lag_s = settings.number("monitor-maxlag")?.unwrap_or(0.);
         if max_lag_s < 0. {
             return Err(settings.reject("monitor-maxlag", "a lag can not be negative"));
@@ -132,7 +139,7 @@ impl AdminConfig {
             max_lag_s,
             emails: settings.list("monitor-email")?,
             sender: env::var("EMAIL").ok().filter(|email| !email.is_empty()),
-            smtp: smtp(&settings)?,
+            smtp: smtp(settings)?,
         };
         Ok(Self { node, monitor })
     }

@@ -7,9 +7,9 @@ use super::ini::IniError;
 /// Why a command does not start (spec tools.md 1, 10).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// Not an error: help was asked. The text to print on stdout, status 0.
+    /// Not an error: help, or a check, was asked. The text to print on stdout, status 0.
     #[error("{0}")]
-    Help(String),
+    Answer(String),
     /// The command line is wrong, status 2.
     #[error("{reason}")]
     Usage {

@@ -117,7 +117,7 @@ impl LogConfig {
     /// Parses a command line, given without the name of the program.
     ///
     /// # Errors
-    /// [`ConfigError::Help`], [`ConfigError::Usage`].
+    /// [`ConfigError::Answer`], [`ConfigError::Usage`].
     pub fn load(args: &[OsString]) -> Result<Self, ConfigError> {
         let settings = Settings::parse(spec(), args)?;
         let (cluster, no_nid) = (settings.flag("cluster")?, settings.flag("no-nid")?);

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 
 use super::ConfigError;
+use super::check;
 use super::node::{NodeConfig, NodeDefaults, node_options};
 use super::options::{CommandSpec, Kind, OptionSpec};
 use super::settings::Settings;
@@ -92,8 +93,14 @@ impl MasterConfig {
     /// Any [`ConfigError`].
     pub fn load(args: &[OsString]) -> Result<Self, ConfigError> {
         let settings = Settings::load(spec(), DEFAULTS.section, args)?;
-        let node = NodeConfig::new(&settings, DEFAULTS)?;
-        let upstream = upstream(&settings, &node)?;
+        let config = Self::new(&settings)?;
+        check::answer(&settings)?;
+        Ok(config)
+    }
+
+    fn new(settings: &Settings) -> Result<Self, ConfigError> {
+        let node = NodeConfig::new(settings, DEFAULTS)?;
+        let upstream = upstream(settings, &node)?;
         let autostart = settings.integer::<i64>("autostart")?.unwrap_or(0);
         let Ok(autostart) = u32::try_from(autostart) else {
             return Err(settings.invalid("autostart", "autostart must be a positive integer"));

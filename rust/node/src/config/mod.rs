@@ -4,6 +4,7 @@
 //! line into its structure, or into a [`ConfigError`] to be shown as it is.
 
 pub mod admin;
+mod check;
 pub mod ctl;
 mod error;
 pub mod ini;

@@ -103,6 +103,10 @@ pub(super) fn node_options(defaults: NodeDefaults) -> Vec<OptionSpec> {
         .short('i'),
     ];
     options.extend(link_options());
+    options.push(OptionSpec::flag(
+        "check",
+        "print the values in effect and their origin, and exit",
+    ));
     options
 }
 

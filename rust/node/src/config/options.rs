@@ -212,7 +212,7 @@ impl CommandSpec {
     /// Parses a command line, given without the name of the program.
     ///
     /// # Errors
-    /// [`ConfigError::Help`], [`ConfigError::Usage`].
+    /// [`ConfigError::Answer`], [`ConfigError::Usage`].
     pub fn parse(&self, args: &[OsString]) -> Result<ArgMatches, ConfigError> {
         parse(self.command(), args)
     }
@@ -227,11 +227,11 @@ impl CommandSpec {
 /// Parses a command line with any parser.
 ///
 /// # Errors
-/// [`ConfigError::Help`], [`ConfigError::Usage`].
+/// [`ConfigError::Answer`], [`ConfigError::Usage`].
 pub fn parse(mut command: Command, args: &[OsString]) -> Result<ArgMatches, ConfigError> {
     let result = command.try_get_matches_from_mut(args);
     result.map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp => ConfigError::Help(error.to_string()),
+        ErrorKind::DisplayHelp => ConfigError::Answer(error.to_string()),
         _ => usage_error(&error, &mut command),
     })
 }
@@ -336,7 +336,7 @@ mod tests {
         for spec in all() {
             for word in ["-h", "--help", "--hel"] {
                 let result = spec.parse(&[word.into()]);
-                let Err(ConfigError::Help(text)) = result else {
+                let Err(ConfigError::Answer(text)) = result else {
                     panic!("{result:?}")
                 };
                 for option in &spec.options {
@@ -370,9 +370,7 @@ mod tests {
         let Err(ConfigError::Usage { reason, .. }) = result else {
             panic!("{result:?}")
         };
-        assert_eq!(
-            reason,
-            "ambiguous option: --c could match --cluster, --ca, --cert"
-        );
+        let expected = "ambiguous option: --c could match --cluster, --ca, --cert, --check";
+        assert_eq!(reason, expected);
     }
 }

@@ -130,7 +130,7 @@ pub fn specs() -> Vec<CommandSpec> {
     ]);
     let spec = |program, about, options, positionals| CommandSpec {
         program,
-        prefix: "reflink REFS_URI ",
+        prefix: "reflink <REFS_URI> ",
         about,
         options,
         positionals,
@@ -207,7 +207,7 @@ impl ReflinkConfig {
     /// Parses a command line, given without the name of the program.
     ///
     /// # Errors
-    /// [`ConfigError::Help`], [`ConfigError::Usage`].
+    /// [`ConfigError::Answer`], [`ConfigError::Usage`].
     pub fn load(args: &[OsString]) -> Result<Self, ConfigError> {
         let specs = specs();
         let commands = specs

@@ -1,12 +1,13 @@
 //! Values of options wherever they come from: command line, then section of the configuration
 //! file, then its `[DEFAULT]`, then the default of the option (spec tools.md 2.4).
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ArgMatches;
+use clap::parser::ValueSource;
 
 use super::ConfigError;
 use super::ini::{Ini, IniError};
@@ -31,24 +32,24 @@ struct Raw {
     source: Source,
 }
 
-struct File {
-    path: PathBuf,
-    section: String,
-    ini: Ini,
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    pub(super) section: String,
+    pub(super) ini: Ini,
 }
 
 /// The values of one command line.
 pub struct Settings {
-    spec: CommandSpec,
+    pub(super) spec: CommandSpec,
     matches: ArgMatches,
-    file: Option<File>,
+    pub(super) file: Option<File>,
 }
 
 impl Settings {
     /// Parses the command line of a command that reads no file.
     ///
     /// # Errors
-    /// [`ConfigError::Help`], [`ConfigError::Usage`].
+    /// [`ConfigError::Answer`], [`ConfigError::Usage`].
     pub fn parse(spec: CommandSpec, args: &[OsString]) -> Result<Self, ConfigError> {
         let matches = spec.parse(args)?;
         Ok(Self::new(spec, matches))
@@ -303,15 +304,9 @@ impl Settings {
         }
     }
 
-    /// The file and section that were read, if any, for messages.
-    #[must_use]
-    pub fn origin(&self) -> Option<String> {
-        let file = self.file.as_ref()?;
-        Some(format!(
-            "section [{}] of {}",
-            file.section,
-            file.path.display()
-        ))
+    /// Whether the command line alone gives this option.
+    pub(super) fn on_command_line(&self, long: &str) -> bool {
+        self.matches.value_source(long) == Some(ValueSource::CommandLine)
     }
 
     fn spec_of(&self, long: &str) -> Result<&OptionSpec, ConfigError> {
@@ -414,16 +409,10 @@ impl File {
         Ok(file)
     }
 
-    fn error(&self, error: IniError) -> ConfigError {
+    pub(super) fn error(&self, error: IniError) -> ConfigError {
         ConfigError::File {
             file: self.path.display().to_string(),
             error,
         }
     }
-}
-
-/// Shows a word as a path for messages.
-#[must_use]
-pub fn shown(word: &OsStr) -> String {
-    word.display().to_string()
 }

@@ -120,7 +120,7 @@ impl SimpleConfig {
     /// written with dashes.
     ///
     /// # Errors
-    /// [`ConfigError::Help`], [`ConfigError::Usage`], [`ConfigError::Invalid`].
+    /// [`ConfigError::Answer`], [`ConfigError::Usage`], [`ConfigError::Invalid`].
     pub fn load(args: &[OsString]) -> Result<Self, ConfigError> {
         let args: Vec<OsString> = args.iter().map(underscored).collect();
         let settings = Settings::parse(spec(), &args)?;

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::ConfigError;
+use super::check;
 use super::node::{NodeConfig, NodeDefaults, node_options};
 use super::options::{CommandSpec, Kind, OptionSpec};
 use super::settings::Settings;
@@ -105,8 +106,14 @@ impl StorageConfig {
     /// Any [`ConfigError`].
     pub fn load(args: &[OsString]) -> Result<Self, ConfigError> {
         let settings = Settings::load(spec(), DEFAULTS.section, args)?;
-        let node = NodeConfig::new(&settings, DEFAULTS)?;
-        let database = database(&settings)?;
+        let config = Self::new(&settings)?;
+        check::answer(&settings)?;
+        Ok(config)
+    }
+
+    fn new(settings: &Settings) -> Result<Self, ConfigError> {
+        let node = NodeConfig::new(settings, DEFAULTS)?;
+        let database = database(settings)?;
         let wait = settings.number("wait")?.unwrap_or(0.);
         Ok(Self {
             node,

@@ -174,6 +174,17 @@ impl Ini {
             .transpose()
     }
 
+    /// Whether a section gives this key itself, instead of inheriting it.
+    ///
+    /// # Errors
+    /// [`IniError::NoSection`].
+    pub fn is_own(&self, section: &str, key: &str) -> Result<bool, IniError> {
+        Ok(self
+            .section(section)?
+            .values
+            .contains_key(&key.to_lowercase()))
+    }
+
     fn section(&self, name: &str) -> Result<&Keys, IniError> {
         self.sections
             .get(name)
