@@ -10,4 +10,6 @@ pub mod io;
 pub mod links;
 pub mod nodes;
 pub mod pacing;
+pub mod partition_table;
 pub mod primary_search;
+pub mod tid_allocation;
