@@ -5,8 +5,9 @@
 macro_rules! packets {
     ($($code:literal $name:ident $kind:ident $(=> $answer:ident)? $ignore:ident $direction:literal
        { $($arg:ident : $type:ty),* $(,)? };)*) => {
-        /// A packet: one variant for each of the 111 classes of the protocol, whose fields are the
-        /// arguments in the order of the wire (spec protocol.md 11 and 12, where each is described).
+        /// A packet: one variant for each of the 111 classes of the protocol, whose fields are
+        /// the arguments in the order of the wire (spec protocol.md 11 and 12, where each is
+        /// described).
         #[derive(Clone, PartialEq, Eq, Debug)]
         #[allow(missing_docs)] // each field is named and described by spec protocol.md 12
         pub enum Packet {

@@ -139,8 +139,8 @@ packets! {
         timestamp: Timestamp,
         nodes: Vec<NodeInfo>,
     };
-    0x0007 AskRecovery request => AnswerRecovery ignore "M → S; ctl → A → M; A → M; upstream A → A" {
-    };
+    0x0007 AskRecovery request => AnswerRecovery ignore
+        "M → S; ctl → A → M; A → M; upstream A → A" {};
     0x0008 AskLastIDs request => AnswerLastIDs ignore "M → S; ctl → A → M" {};
     0x0009 AskPartitionTable request => AnswerPartitionTable ignore "M → S" {};
     0x000a SendPartitionTable notification execute "M → A, C, S, BM" {
@@ -248,8 +248,8 @@ packets! {
     0x002d NotifyClusterInformation notification execute "M → any identified node" {
         state: ClusterState,
     };
-    0x002e AskClusterState request => AnswerClusterState ignore "ctl → A; A → M (any identified peer may ask M)" {
-    };
+    0x002e AskClusterState request => AnswerClusterState ignore
+        "ctl → A; A → M (any identified peer may ask M)" {};
     0x002f AskObjectUndoSerial request => AnswerObjectUndoSerial ignore "C → S" {
         ttid: Ttid,
         ltid: Tid,
@@ -306,8 +306,8 @@ packets! {
         nids: Vec<Option<NodeId>>,
     };
     0x003b NotifyReady notification execute "S → M" {};
-    0x003c AskLastTransaction request => AnswerLastTransaction ignore "C → M; BM → M; ctl → A → M; A → M; upstream A → A" {
-    };
+    0x003c AskLastTransaction request => AnswerLastTransaction ignore
+        "C → M; BM → M; ctl → A → M; A → M; upstream A → A" {};
     0x003d AskCheckCurrentSerial request => AnswerCheckCurrentSerial ignore "C → S" {
         ttid: Ttid,
         oid: Oid,
@@ -354,7 +354,8 @@ packets! {
         data: Bytes,
         data_serial: Option<Tid>,
     };
-    0x0045 Truncate request => Error ignore "ctl → A → M (request); M → S as a notification: no answer" {
+    0x0045 Truncate request => Error ignore
+        "ctl → A → M (request); M → S as a notification: no answer" {
         tid: Tid,
     };
     0x0046 FlushLog notification execute "ctl → A → M → every connected node" {};
