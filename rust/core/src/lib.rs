@@ -2,6 +2,7 @@
 //!
 //! A node is a struct that gets an input and the time and appends outputs: see [`io::Node`].
 
+pub mod admin;
 pub mod client;
 pub mod ctl;
 pub mod database;
@@ -12,4 +13,6 @@ pub mod nodes;
 pub mod pacing;
 pub mod partition_table;
 pub mod primary_search;
+pub mod storage;
+pub mod table;
 pub mod tid_allocation;

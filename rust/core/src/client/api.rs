@@ -211,7 +211,7 @@ pub enum Event {
         /// Its call.
         call: CallId,
         /// What it asks.
-        request: Request,
+        request: Box<Request>,
     },
     /// The application does not wait any more.
     Cancel {

@@ -22,7 +22,7 @@ impl Client {
         tid: Option<Tid>,
         cx: &mut Context<'_>,
     ) {
-        let mut transaction = Transaction::new(tid);
+        let mut transaction = Transaction::new();
         if tid.is_some() {
             transaction.waiting = Some(Waiting::Begin(call));
         }

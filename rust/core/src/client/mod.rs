@@ -12,7 +12,6 @@ mod master_link;
 mod publications;
 mod reads;
 mod storages;
-mod table;
 mod transaction;
 mod writes;
 
@@ -25,12 +24,13 @@ use self::master_link::Link;
 use self::publications::Item;
 use self::reads::{Read, ReadId};
 use self::storages::StorageLink;
-use self::table::Table;
+
 use self::transaction::Transaction;
 use crate::io::{ConnectionId, Entropy, Input, Node, Now, Output, Outputs, TimerId};
 use crate::links::{Incoming, Links};
 use crate::pacing::Pacing;
 use crate::primary_search::PrimarySearch;
+use crate::table::Table;
 
 /// The timer of the search of the primary; storages have theirs from 0 to 2^32.
 const SEARCH_TIMER: TimerId = TimerId(1 << 32);
@@ -255,7 +255,7 @@ impl Client {
         match event {
             Event::Call { call, request } => {
                 self.calls.insert(call);
-                self.call(call, request, cx);
+                self.call(call, *request, cx);
             }
             Event::Cancel { call } => {
                 self.calls.remove(&call);

@@ -85,8 +85,6 @@ impl Waiting {
 pub struct Transaction {
     /// Unknown until the master answers.
     pub ttid: Option<Ttid>,
-    /// The TID to impose.
-    pub imposed: Option<Tid>,
     /// Writes waiting for answers.
     pub pending: BTreeMap<Oid, Pending>,
     /// Writes that are done.
@@ -123,10 +121,9 @@ pub struct Transaction {
 impl Transaction {
     /// A transaction that begins.
     #[must_use]
-    pub fn new(imposed: Option<Tid>) -> Self {
+    pub fn new() -> Self {
         Self {
             ttid: None,
-            imposed,
             pending: BTreeMap::new(),
             done: BTreeMap::new(),
             orders: 0,

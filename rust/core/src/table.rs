@@ -1,10 +1,10 @@
-//! The partition table as a client uses it: rows and states, nothing to decide.
+//! The partition table as clients and storages use it: rows and states, nothing to decide.
 
 use neo_wire::{Cell, CellChange, CellState, NodeId, Partition, Ptid, RowList};
 
-/// See the module. Empty while there is no primary master.
+/// See the module. Empty while none was received.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub struct Table {
     ptid: Option<Ptid>,
     num_replicas: u32,
     rows: RowList,
@@ -80,5 +80,38 @@ impl Table {
     pub fn is_operational<'a>(&'a self, running: impl Fn(&'a NodeId) -> bool) -> bool {
         let readable = |cell: &'a Cell| cell.state.is_readable() && running(&cell.nid);
         !self.rows.is_empty() && self.rows.iter().all(|row| row.iter().any(readable))
+    }
+}
+
+impl Table {
+    /// Its version; none if there is no table.
+    pub fn ptid(&self) -> Option<Ptid> {
+        self.ptid
+    }
+
+    /// Every row.
+    pub fn rows(&self) -> &RowList {
+        &self.rows
+    }
+
+    /// Partitions that have a cell on a node, with its state.
+    pub fn cells_of(&self, nid: NodeId) -> impl Iterator<Item = (Partition, CellState)> {
+        self.rows.iter().zip(0..).flat_map(move |(row, partition)| {
+            let cells = row.iter().filter(move |cell| cell.nid == nid);
+            cells.map(move |cell| (Partition(partition), cell.state))
+        })
+    }
+}
+
+impl Table {
+    /// The cells of a node become those of another NID, which replaces any it had.
+    pub fn rename(&mut self, old: NodeId, new: NodeId) {
+        for row in &mut self.rows {
+            if let Some(place) = row.iter().position(|cell| cell.nid == old) {
+                row[place].nid = new;
+                let mut seen = false;
+                row.retain(|cell| cell.nid != new || !std::mem::replace(&mut seen, true));
+            }
+        }
     }
 }

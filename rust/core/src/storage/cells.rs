@@ -1,0 +1,157 @@
+//! The partition table of a storage: in memory and recorded (spec storage.md 9).
+
+use std::collections::BTreeSet;
+
+use neo_wire::{CellChange, CellState, Partition, Ptid, RowList};
+
+use super::jobs::Job;
+use super::{Context, Storage};
+use crate::database::{CellRow, Configuration, JobOutput, TableChange, WriteJob};
+
+impl Storage {
+    /// What the database says at start, or after the NID changed.
+    pub(super) fn load_table(&mut self, settings: &Configuration, rows: Vec<CellRow>) {
+        let Some(ptid) = settings.ptid else { return };
+        let np = rows
+            .iter()
+            .map(|row| row.partition.index() + 1)
+            .max()
+            .unwrap_or(0);
+        let mut table: RowList = vec![Vec::new(); np];
+        for row in rows {
+            let cell = neo_wire::Cell {
+                nid: row.nid,
+                state: row.state,
+            };
+            table[row.partition.index()].push(cell);
+            if Some(row.nid) == self.nid {
+                self.own.insert(row.partition, row);
+            }
+        }
+        self.table
+            .load(Some(ptid), settings.replicas.unwrap_or(0), table);
+    }
+
+    /// SendPartitionTable. False if a row is empty.
+    pub(super) fn full_table(
+        &mut self,
+        (ptid, num_replicas, rows): (Ptid, u32, RowList),
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if rows.iter().any(Vec::is_empty) {
+            return false;
+        }
+        let cells = rows
+            .iter()
+            .zip(0..)
+            .flat_map(|(row, partition)| {
+                row.iter().map(move |cell| CellChange {
+                    partition: Partition(partition),
+                    nid: cell.nid,
+                    state: cell.state,
+                })
+            })
+            .collect();
+        self.table.load(Some(ptid), num_replicas, rows);
+        self.record_table(
+            TableChange {
+                ptid,
+                replicas: num_replicas,
+                cells,
+                full: true,
+                last_pack: self.last_pack,
+            },
+            cx,
+        );
+        true
+    }
+
+    /// NotifyPartitionChanges. False if it does not follow the table we have.
+    pub(super) fn table_changes(
+        &mut self,
+        (ptid, num_replicas, cells): (Ptid, u32, Vec<CellChange>),
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if self
+            .table
+            .ptid()
+            .is_none_or(|own| own.0.checked_add(1) != Some(ptid.0))
+        {
+            return false;
+        }
+        self.table.change(ptid, num_replicas, &cells);
+        self.record_table(
+            TableChange {
+                ptid,
+                replicas: num_replicas,
+                cells,
+                full: false,
+                last_pack: self.last_pack,
+            },
+            cx,
+        );
+        true
+    }
+
+    /// States count from now on; TIDs of own cells are known once recorded.
+    fn record_table(&mut self, change: TableChange, cx: &mut Context<'_>) {
+        let before = std::mem::take(&mut self.own);
+        if let Some(nid) = self.nid {
+            for (partition, state) in self.table.cells_of(nid) {
+                let known = before.get(&partition);
+                let row = CellRow {
+                    partition,
+                    nid,
+                    state,
+                    tid: known.map_or(neo_wire::Tid::ZERO, |row| row.tid),
+                    pack: known.and_then(|row| row.pack),
+                };
+                self.own.insert(partition, row);
+            }
+        }
+        self.ask_write(vec![WriteJob::ChangeTable(change)], Job::Table, cx);
+        if !self.is_operational() {
+            return;
+        }
+        let lost: BTreeSet<Partition> = before
+            .keys()
+            .filter(|partition| {
+                self.own
+                    .get(partition)
+                    .is_none_or(|cell| cell.state == CellState::Corrupted)
+            })
+            .copied()
+            .collect();
+        self.discard(&lost, cx);
+        for (partition, cell) in &self.own {
+            if cell.state.is_readable() {
+                self.replicating.remove(partition);
+                self.replicated.remove(partition);
+            } else if cell.state == CellState::OutOfDate
+                && before
+                    .get(partition)
+                    .is_none_or(|row| row.state != CellState::OutOfDate)
+            {
+                self.replicating.insert(*partition);
+            }
+        }
+        self.released = true;
+    }
+
+    /// The database recorded a change of the table.
+    pub(super) fn table_written(&mut self, outputs: Vec<JobOutput>) {
+        for output in outputs {
+            let JobOutput::OwnCells(rows) = output else {
+                continue;
+            };
+            for row in rows {
+                // A later change may be on its way: only what it does not touch is taken.
+                if let Some(cell) = self.own.get_mut(&row.partition)
+                    && cell.state == row.state
+                {
+                    *cell = row;
+                }
+            }
+        }
+    }
+}
