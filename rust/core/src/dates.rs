@@ -5,14 +5,7 @@ use neo_wire::tid::TidFields;
 use neo_wire::{Tid, Timestamp};
 
 fn format(fields: TidFields, second: u64, microsecond: u64) -> String {
-    let TidFields {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        ..
-    } = fields;
+    let TidFields { year, month, day, hour, minute, .. } = fields;
     let date = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
     if microsecond == 0 {
         return date;

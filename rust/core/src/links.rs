@@ -66,21 +66,14 @@ pub struct Lost<R> {
 
 impl<R> Default for Links<R> {
     fn default() -> Self {
-        Self {
-            links: BTreeMap::new(),
-            opened: 0,
-        }
+        Self { links: BTreeMap::new(), opened: 0 }
     }
 }
 
 impl<R> Links<R> {
     fn insert(&mut self, connection: ConnectionId, established: bool) {
-        let link = Link {
-            established,
-            next_msg_id: 0,
-            pending: BTreeMap::new(),
-            last_msg_id: None,
-        };
+        let link =
+            Link { established, next_msg_id: 0, pending: BTreeMap::new(), last_msg_id: None };
         self.links.insert(connection, link);
     }
 
@@ -94,10 +87,7 @@ impl<R> Links<R> {
         self.opened += 1;
         let connection = ConnectionId::opened(self.opened);
         self.insert(connection, false);
-        out.push(Output::Connect {
-            connection,
-            address,
-        });
+        out.push(Output::Connect { connection, address });
         connection
     }
 
@@ -110,9 +100,7 @@ impl<R> Links<R> {
     /// Whether packets can be sent on it.
     #[must_use]
     pub fn is_established(&self, connection: ConnectionId) -> bool {
-        self.links
-            .get(&connection)
-            .is_some_and(|link| link.established)
+        self.links.get(&connection).is_some_and(|link| link.established)
     }
 
     /// Whether it still is one of ours, established or being so.
@@ -129,24 +117,19 @@ impl<R> Links<R> {
     /// Whether a request of ours waits for an answer there.
     #[must_use]
     pub fn has_pending(&self, connection: ConnectionId) -> bool {
-        self.links
-            .get(&connection)
-            .is_some_and(|link| !link.pending.is_empty())
+        self.links.get(&connection).is_some_and(|link| !link.pending.is_empty())
     }
 
     /// The contexts of the requests that wait for an answer there.
     pub fn pending(&self, connection: ConnectionId) -> impl Iterator<Item = &R> {
         let link = self.links.get(&connection);
-        link.into_iter()
-            .flat_map(|link| link.pending.values().map(|pending| &pending.context))
+        link.into_iter().flat_map(|link| link.pending.values().map(|pending| &pending.context))
     }
 
     /// Whether nothing was ever received there.
     #[must_use]
     pub fn is_silent(&self, connection: ConnectionId) -> bool {
-        self.links
-            .get(&connection)
-            .is_some_and(|link| link.last_msg_id.is_none())
+        self.links.get(&connection).is_some_and(|link| link.last_msg_id.is_none())
     }
 
     /// Sends a request; its answer comes back with `context`. On a closed connection nothing is
@@ -175,18 +158,8 @@ impl<R> Links<R> {
         }
         let msg_id = link.next_msg_id;
         link.next_msg_id = msg_id.wrapping_add(1);
-        link.pending.insert(
-            msg_id,
-            Pending {
-                answer_code,
-                context,
-            },
-        );
-        out.push(Output::Send {
-            connection,
-            msg_id,
-            packet,
-        });
+        link.pending.insert(msg_id, Pending { answer_code, context });
+        out.push(Output::Send { connection, msg_id, packet });
         Ok(msg_id)
     }
 
@@ -195,11 +168,7 @@ impl<R> Links<R> {
         if let Some(link) = self.links.get_mut(&connection) {
             let msg_id = link.next_msg_id;
             link.next_msg_id = msg_id.wrapping_add(1);
-            out.push(Output::Send {
-                connection,
-                msg_id,
-                packet,
-            });
+            out.push(Output::Send { connection, msg_id, packet });
         }
     }
 
@@ -213,11 +182,7 @@ impl<R> Links<R> {
         out: &mut Outputs<F>,
     ) {
         if self.links.contains_key(&connection) {
-            out.push(Output::Send {
-                connection,
-                msg_id,
-                packet,
-            });
+            out.push(Output::Send { connection, msg_id, packet });
         }
     }
 
@@ -256,12 +221,7 @@ impl<R> Links<R> {
         packet: &Packet,
         out: &mut Outputs<F>,
     ) -> Option<Lost<R>> {
-        warn!(
-            ?connection,
-            packet = packet.name(),
-            role,
-            "unexpected packet"
-        );
+        warn!(?connection, packet = packet.name(), role, "unexpected packet");
         let message = format!("unexpected packet: no handler found in {role}");
         self.refuse(connection, msg_id, ErrorCode::ProtocolError, &message, out)
     }
@@ -283,15 +243,8 @@ impl<R> Links<R> {
     /// Forgets a connection that the shell says is closed. None if we had closed it ourselves.
     pub fn closed(&mut self, connection: ConnectionId) -> Option<Lost<R>> {
         let link = self.links.remove(&connection)?;
-        let pending = link
-            .pending
-            .into_values()
-            .map(|pending| pending.context)
-            .collect();
-        Some(Lost {
-            established: link.established,
-            pending,
-        })
+        let pending = link.pending.into_values().map(|pending| pending.context).collect();
+        Some(Lost { established: link.established, pending })
     }
 
     /// Sorts out a received message: pairs answers with requests, answers Ping, logs what only is
@@ -319,10 +272,7 @@ impl<R> Links<R> {
             })
         });
         if let Some(pending) = pending.and_then(|id| link.pending.remove(&id)) {
-            return Received::incoming(Incoming::Answer {
-                context: pending.context,
-                packet,
-            });
+            return Received::incoming(Incoming::Answer { context: pending.context, packet });
         }
         if let Packet::Error { code, message } = &packet {
             if matches!(code, ErrorCode::ProtocolError | ErrorCode::Ack) {
@@ -332,20 +282,14 @@ impl<R> Links<R> {
             let text = format!("unexpected packet: {message}");
             let id = msg_id.or(previous).unwrap_or_default();
             let lost = self.refuse(connection, id, ErrorCode::ProtocolError, &text, out);
-            return Received {
-                incoming: Incoming::Nothing,
-                lost,
-            };
+            return Received { incoming: Incoming::Nothing, lost };
         }
         let id = msg_id.map_or_else(|| "None".into(), |id| id.to_string());
         let text = format!("Unexpected answer: {}[{id}]", packet.name());
         warn!(?connection, text, "the peer breaks the rules");
         let id = previous.or(msg_id).unwrap_or_default();
         let lost = self.refuse(connection, id, ErrorCode::ProtocolError, &text, out);
-        Received {
-            incoming: Incoming::Nothing,
-            lost,
-        }
+        Received { incoming: Incoming::Nothing, lost }
     }
 
     fn receive_packet<F>(
@@ -378,17 +322,11 @@ pub struct Received<R> {
 
 impl<R> Received<R> {
     fn nothing() -> Self {
-        Self {
-            incoming: Incoming::Nothing,
-            lost: None,
-        }
+        Self { incoming: Incoming::Nothing, lost: None }
     }
 
     fn incoming(incoming: Incoming<R>) -> Self {
-        Self {
-            incoming,
-            lost: None,
-        }
+        Self { incoming, lost: None }
     }
 }
 

@@ -68,11 +68,7 @@ impl NodeRecord {
     /// The connection with it, if it is identified there.
     #[must_use]
     pub const fn identified_connection(&self) -> Option<ConnectionId> {
-        if self.identified {
-            self.connection
-        } else {
-            None
-        }
+        if self.identified { self.connection } else { None }
     }
 
     /// Whether it is RUNNING.
@@ -219,15 +215,13 @@ impl NodeDirectory {
     /// The node at the other end of this connection and its record.
     #[must_use]
     pub fn find_connection(&self, connection: ConnectionId) -> Option<(NodeKey, &NodeRecord)> {
-        self.by_connection(connection)
-            .and_then(|key| self.found(key))
+        self.by_connection(connection).and_then(|key| self.found(key))
     }
 
     /// Whether the node with this NID is known and RUNNING.
     #[must_use]
     pub fn is_running(&self, nid: NodeId) -> bool {
-        self.find_nid(nid)
-            .is_some_and(|(_, record)| record.is_running())
+        self.find_nid(nid).is_some_and(|(_, record)| record.is_running())
     }
 
     /// Gives a node a NID, or none. Returns the node that had it before, which has none now.
@@ -305,8 +299,7 @@ impl NodeDirectory {
 
     /// The nodes of a type, in the order of [`NodeDirectory::iter`].
     pub fn of_type(&self, node_type: NodeType) -> impl Iterator<Item = (NodeKey, &NodeRecord)> {
-        self.iter()
-            .filter(move |(_, record)| record.node_type == node_type)
+        self.iter().filter(move |(_, record)| record.node_type == node_type)
     }
 
     /// The identified nodes, in the order of [`NodeDirectory::iter`], with their connections.

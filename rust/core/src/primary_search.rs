@@ -32,8 +32,8 @@ enum Phase {
 pub enum Identification {
     /// It is the primary master and we are in its cluster.
     Accepted {
-        /// NID of the primary master, if it has one.
-        master: Option<NodeId>,
+        /// NID of the primary master.
+        master: NodeId,
         /// The NID to use from now on.
         own: NodeId,
     },
@@ -116,13 +116,9 @@ impl PrimarySearch {
     pub fn replace(&mut self, masters: &[Address]) {
         let known = self.masters.split_off(self.configured);
         let count = known.len();
-        self.masters
-            .extend(known.into_iter().filter(|known| masters.contains(known)));
+        self.masters.extend(known.into_iter().filter(|known| masters.contains(known)));
         self.changed |= self.masters.len() < self.configured + count;
-        masters
-            .iter()
-            .cloned()
-            .for_each(|master| self.learn(master));
+        masters.iter().cloned().for_each(|master| self.learn(master));
     }
 
     /// Whether the list of masters changed since this was last asked: the dynamic list is to be
@@ -229,18 +225,15 @@ impl PrimarySearch {
         match packet {
             Packet::AcceptIdentification {
                 node_type: NodeType::Master,
-                nid: master,
+                nid: Some(master),
                 your_nid: Some(own),
             } => {
-                info!(%address, master = ?master, nid = ?own, "connected to the primary master");
+                info!(%address, %master, nid = %own, "connected to the primary master");
                 self.phase = Phase::Attached(connection, address);
                 return Identification::Accepted { master, own };
             }
-            Packet::AcceptIdentification {
-                node_type: NodeType::Master,
-                ..
-            } => {
-                // The connection had no request but this one.
+            Packet::AcceptIdentification { node_type: NodeType::Master, .. } => {
+                // Nothing else waits there: this was the first request.
                 let code = ErrorCode::ProtocolError;
                 let _ = links.refuse(connection, 0, code, "No UUID supplied", out);
             }

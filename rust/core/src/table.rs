@@ -13,11 +13,7 @@ pub struct Table {
 impl Table {
     /// Replaced by a full table.
     pub fn load(&mut self, ptid: Option<Ptid>, num_replicas: u32, rows: RowList) {
-        *self = Self {
-            ptid,
-            num_replicas,
-            rows,
-        };
+        *self = Self { ptid, num_replicas, rows };
     }
 
     /// Changed by the master; late changes are ignored.
@@ -38,10 +34,7 @@ impl Table {
                 }
                 (None, CellState::Discarded) => {}
                 (Some(place), state) => row[place].state = state,
-                (None, state) => row.push(Cell {
-                    nid: change.nid,
-                    state,
-                }),
+                (None, state) => row.push(Cell { nid: change.nid, state }),
             }
         }
     }

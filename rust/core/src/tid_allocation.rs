@@ -44,9 +44,7 @@ pub fn next_tid(wall_s: f64, floor: Tid, finishing: Option<(Ttid, u32)>) -> Resu
             _ => add(floor, 1).and_then(|tid| finish(tid, floor, finishing)),
         },
     };
-    found
-        .filter(|tid| *tid <= Tid::MAX)
-        .ok_or(NoTidLeft { floor })
+    found.filter(|tid| *tid <= Tid::MAX).ok_or(NoTidLeft { floor })
 }
 
 fn finish(tid: Tid, floor: Tid, finishing: Option<(Ttid, u32)>) -> Option<Tid> {

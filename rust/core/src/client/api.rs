@@ -32,11 +32,7 @@ impl Content {
     /// Bytes of the uncompressed record.
     #[must_use]
     pub fn len(&self) -> usize {
-        if let Self::Data { record, .. } = self {
-            record.len()
-        } else {
-            0
-        }
+        if let Self::Data { record, .. } = self { record.len() } else { 0 }
     }
 
     /// Whether it has no byte.

@@ -38,10 +38,7 @@ struct Queue {
     tail: Index,
 }
 
-const EMPTY: Queue = Queue {
-    head: NIL,
-    tail: NIL,
-};
+const EMPTY: Queue = Queue { head: NIL, tail: NIL };
 
 /// A cached revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,10 +193,7 @@ impl Cache {
         let revisions = self.by_oid.get(&oid)?;
         let Some(before) = before else {
             let last = *revisions.last()?;
-            return self.entries[last as usize]
-                .next_tid
-                .is_none()
-                .then_some(last);
+            return self.entries[last as usize].next_tid.is_none().then_some(last);
         };
         let place = revisions.partition_point(|i| self.entries[*i as usize].tid < before);
         let index = revisions[place.checked_sub(1)?];
@@ -211,11 +205,7 @@ impl Cache {
         let cached = index.and_then(|index| {
             let entry = &self.entries[index as usize];
             let data = entry.data.clone()?;
-            Some(Cached {
-                data,
-                serial: entry.tid,
-                next_serial: entry.next_tid,
-            })
+            Some(Cached { data, serial: entry.tid, next_serial: entry.next_tid })
         });
         if let (Some(_), Some(index)) = (&cached, index) {
             self.hits += 1;
@@ -235,10 +225,7 @@ impl Cache {
     /// A revision by its serial.
     pub fn load_serial(&mut self, oid: Oid, serial: Tid) -> Option<Cached> {
         let index = self.by_oid.get(&oid).and_then(|revisions| {
-            revisions
-                .iter()
-                .copied()
-                .find(|i| self.entries[*i as usize].tid == serial)
+            revisions.iter().copied().find(|i| self.entries[*i as usize].tid == serial)
         });
         self.hit(index)
     }
@@ -250,10 +237,7 @@ impl Cache {
             return;
         }
         let known = self.by_oid.get(&oid).and_then(|revisions| {
-            revisions
-                .iter()
-                .copied()
-                .find(|i| self.entries[*i as usize].tid == serial)
+            revisions.iter().copied().find(|i| self.entries[*i as usize].tid == serial)
         });
         let index = match known {
             Some(index) => {

@@ -37,13 +37,7 @@ impl Client {
     pub(super) fn begun(&mut self, key: TransactionKey, packet: Packet, cx: &mut Context<'_>) {
         let Some(transaction) = self.transactions.get_mut(&key) else {
             if let Packet::AnswerBeginTransaction { ttid } = packet {
-                self.notify_master(
-                    Packet::AbortTransaction {
-                        ttid,
-                        nids: Vec::new(),
-                    },
-                    cx,
-                );
+                self.notify_master(Packet::AbortTransaction { ttid, nids: Vec::new() }, cx);
             }
             return;
         };
@@ -113,11 +107,7 @@ impl Client {
         let metadata_nodes: BTreeSet<NodeId> = row
             .iter()
             .map(|cell| cell.nid)
-            .filter(|nid| {
-                nodes
-                    .get(nid)
-                    .is_some_and(|n| n.state == NodeState::Running)
-            })
+            .filter(|nid| nodes.get(nid).is_some_and(|n| n.state == NodeState::Running))
             .collect();
         let Some(transaction) = self.transactions.get_mut(&key) else {
             return;
@@ -129,9 +119,7 @@ impl Client {
         transaction.votes.extend(&live);
         if !live.iter().any(|nid| metadata_nodes.contains(nid)) {
             let text = "no storage available for the metadata of the transaction".to_string();
-            transaction
-                .error
-                .get_or_insert(ClientError::Disconnected(text));
+            transaction.error.get_or_insert(ClientError::Disconnected(text));
             return;
         }
         let metadata = transaction.metadata.clone();
@@ -149,15 +137,7 @@ impl Client {
             } else {
                 Packet::AskVoteTransaction { ttid }
             };
-            self.ask_storage(
-                nid,
-                packet,
-                Asked::Vote {
-                    transaction: key,
-                    nid,
-                },
-                cx,
-            );
+            self.ask_storage(nid, packet, Asked::Vote { transaction: key, nid }, cx);
         }
     }
 
@@ -204,11 +184,8 @@ impl Client {
                 return;
             }
         }
-        let running = |nid: &NodeId| {
-            self.nodes
-                .get(nid)
-                .is_some_and(|node| node.state == NodeState::Running)
-        };
+        let running =
+            |nid: &NodeId| self.nodes.get(nid).is_some_and(|node| node.state == NodeState::Running);
         let failed: Vec<NodeId> = lost.into_iter().filter(running).collect();
         let Some(ttid) = transaction.ttid else { return };
         if failed.is_empty() {
@@ -217,11 +194,7 @@ impl Client {
         } else {
             info!(%ttid, ?failed, "storages failed to store or vote");
             transaction.stage = Stage::Arbitrating;
-            self.ask_master(
-                Packet::FailedVote { ttid, nids: failed },
-                Asked::FailedVote(key),
-                cx,
-            );
+            self.ask_master(Packet::FailedVote { ttid, nids: failed }, Asked::FailedVote(key), cx);
         }
     }
 
@@ -232,23 +205,13 @@ impl Client {
         };
         transaction.stage = Stage::Voted;
         match packet {
-            Packet::Error {
-                code: ErrorCode::Ack,
-                ..
-            } => {}
-            Packet::Error {
-                code: ErrorCode::IncompleteTransaction,
-                message,
-            } => {
+            Packet::Error { code: ErrorCode::Ack, .. } => {}
+            Packet::Error { code: ErrorCode::IncompleteTransaction, message } => {
                 let text = format!("the transaction can not be completed: {message}");
-                transaction
-                    .error
-                    .get_or_insert(ClientError::Disconnected(text));
+                transaction.error.get_or_insert(ClientError::Disconnected(text));
             }
             Packet::Error { code, message } => {
-                transaction
-                    .error
-                    .get_or_insert(error_of(code, message.to_string()));
+                transaction.error.get_or_insert(error_of(code, message.to_string()));
             }
             _ => {}
         }
@@ -265,9 +228,7 @@ impl Client {
         transaction.waiting = None;
         let result = match &transaction.error {
             Some(error) => Err(error.clone()),
-            None => Ok(Answer::Voted(
-                transaction.resolved.keys().copied().collect(),
-            )),
+            None => Ok(Answer::Voted(transaction.resolved.keys().copied().collect())),
         };
         self.answer(call, result, cx);
     }
@@ -337,8 +298,7 @@ impl Client {
         };
         let records = transaction.records();
         let call = transaction.waiting.map(|waiting| waiting.call());
-        self.publications
-            .push_back(Item::Local { call, tid, records });
+        self.publications.push_back(Item::Local { call, tid, records });
         self.publish(cx);
     }
 
@@ -386,9 +346,7 @@ impl Client {
             return;
         };
         match packet {
-            Packet::AnswerFinalTID {
-                tid: Some(Tid::MAX),
-            } => {
+            Packet::AnswerFinalTID { tid: Some(Tid::MAX) } => {
                 let packet = Packet::AskFinalTID { ttid };
                 self.start_read(Caller::Recovery(key), ttid.0, packet, Vec::new(), cx);
             }
@@ -409,10 +367,7 @@ impl Client {
         cx: &mut Context<'_>,
     ) {
         match result {
-            Ok(Answer::Packet {
-                packet: Packet::AnswerFinalTID { tid },
-                ..
-            }) => {
+            Ok(Answer::Packet { packet: Packet::AnswerFinalTID { tid }, .. }) => {
                 self.outcome(key, tid, cx);
             }
             // Whatever went wrong, the question stays: the master is asked again, which paces it.
@@ -444,14 +399,7 @@ impl Client {
         self.unqueue(|asked| asked.transaction() == Some(key));
         let Some(ttid) = transaction.ttid else { return };
         for nid in transaction.live_nodes() {
-            self.notify_storage(
-                nid,
-                Packet::AbortTransaction {
-                    ttid,
-                    nids: Vec::new(),
-                },
-                cx,
-            );
+            self.notify_storage(nid, Packet::AbortTransaction { ttid, nids: Vec::new() }, cx);
         }
         let nids = transaction.nodes.keys().copied().collect();
         self.notify_master(Packet::AbortTransaction { ttid, nids }, cx);

@@ -107,13 +107,7 @@ impl Loads {
         }
         self.fetches += 1;
         let fetch = Fetch(self.fetches);
-        self.in_flight.insert(
-            oid,
-            InFlight {
-                fetch,
-                invalidated: Vec::new(),
-            },
-        );
+        self.in_flight.insert(oid, InFlight { fetch, invalidated: Vec::new() });
         let visible = self.publishing.max(self.last_tid);
         let wanted = match (wanted, visible) {
             (Wanted::Current, Some(last)) => Wanted::Before(last.next()),
@@ -138,11 +132,7 @@ impl Loads {
         if in_flight.fetch != fetch {
             return next_serial;
         }
-        let invalidated = in_flight
-            .invalidated
-            .iter()
-            .copied()
-            .filter(|tid| *tid > serial);
+        let invalidated = in_flight.invalidated.iter().copied().filter(|tid| *tid > serial);
         let next_serial = next_serial.or(invalidated.min());
         self.in_flight.remove(&oid);
         self.cache.store(oid, data, serial, next_serial);
@@ -151,11 +141,7 @@ impl Loads {
 
     /// A fetch brought nothing.
     pub fn failed(&mut self, oid: Oid, fetch: Fetch) {
-        if self
-            .in_flight
-            .get(&oid)
-            .is_some_and(|in_flight| in_flight.fetch == fetch)
-        {
+        if self.in_flight.get(&oid).is_some_and(|in_flight| in_flight.fetch == fetch) {
             self.in_flight.remove(&oid);
         }
     }

@@ -72,36 +72,23 @@ impl Client {
             extra,
         };
         let asked = Asked::IdentifyMaster;
-        if !self
-            .search
-            .on_connected(connection, request, asked, &mut self.links, cx.out)
-        {
+        if !self.search.on_connected(connection, request, asked, &mut self.links, cx.out) {
             self.storage_connected(connection, cx);
         }
     }
 
     /// A master answered our identification.
     pub(super) fn master_identified(&mut self, packet: Packet, cx: &mut Context<'_>) {
-        match self
-            .search
-            .on_identification(packet, cx.now, &mut self.links, cx.out)
-        {
+        match self.search.on_identification(packet, cx.now, &mut self.links, cx.out) {
             Identification::Accepted { own, .. } => {
                 info!(nid = %own, "connected to the primary master");
-                self.identity = Some(Identity {
-                    nid: own,
-                    id_timestamp: None,
-                });
+                self.identity = Some(Identity { nid: own, id_timestamp: None });
                 self.link = Link::Identified;
                 self.fresh = true;
                 self.last_timestamp = None;
                 self.ask_master(Packet::AskLastTransaction {}, Asked::LastTransaction, cx);
             }
-            Identification::Refused {
-                code: ErrorCode::NotReady,
-                ..
-            }
-            | Identification::Broken => {
+            Identification::Refused { code: ErrorCode::NotReady, .. } | Identification::Broken => {
                 self.attempt_failed(cx);
             }
             Identification::Refused { code, message } => {
@@ -114,11 +101,7 @@ impl Client {
     /// Counts a failed attempt; after the limit, who waits is told.
     pub(super) fn attempt_failed(&mut self, cx: &mut Context<'_>) {
         self.attempts += 1;
-        if self
-            .config
-            .max_reconnections
-            .is_some_and(|limit| self.attempts > limit)
-        {
+        if self.config.max_reconnections.is_some_and(|limit| self.attempts > limit) {
             self.search.stop(&mut self.links, cx.out);
             let text = "Too many connection failures to the primary master";
             self.fail_waiting(&ClientError::MasterLost(text.into()), cx);
@@ -158,11 +141,7 @@ impl Client {
     }
 
     fn is_table_operational(&self) -> bool {
-        let running = |nid| {
-            self.nodes
-                .get(nid)
-                .is_some_and(|n| n.state == NodeState::Running)
-        };
+        let running = |nid| self.nodes.get(nid).is_some_and(|n| n.state == NodeState::Running);
         self.table.is_operational(running)
     }
 
@@ -182,14 +161,10 @@ impl Client {
         cx: &mut Context<'_>,
     ) {
         match packet {
-            Packet::NotPrimaryMaster {
-                primary,
-                known_masters,
-            } => {
+            Packet::NotPrimaryMaster { primary, known_masters } => {
                 let told = (primary, known_masters);
                 let lost =
-                    self.search
-                        .on_not_primary(connection, told, cx.now, &mut self.links, cx.out);
+                    self.search.on_not_primary(connection, told, cx.now, &mut self.links, cx.out);
                 if let Some(lost) = lost {
                     self.lost_requests.extend(lost.pending);
                 }
@@ -201,19 +176,11 @@ impl Client {
                 }
                 self.reconsider(cx);
             }
-            Packet::SendPartitionTable {
-                ptid,
-                num_replicas,
-                rows,
-            } => {
+            Packet::SendPartitionTable { ptid, num_replicas, rows } => {
                 self.table.load(ptid, num_replicas, rows);
                 self.reconsider(cx);
             }
-            Packet::NotifyPartitionChanges {
-                ptid,
-                num_replicas,
-                cells,
-            } => {
+            Packet::NotifyPartitionChanges { ptid, num_replicas, cells } => {
                 self.table.change(ptid, num_replicas, &cells);
                 self.reconsider(cx);
             }
@@ -242,8 +209,7 @@ impl Client {
         let code = ErrorCode::ProtocolError;
         if let Some(lost) = self.links.refuse(connection, msg_id, code, text, cx.out) {
             self.lost_requests.extend(lost.pending);
-            self.search
-                .on_closed(connection, true, cx.now, &mut self.links, cx.out);
+            self.search.on_closed(connection, true, cx.now, &mut self.links, cx.out);
             self.master_lost(cx);
         }
     }
@@ -271,11 +237,7 @@ impl Client {
 
     fn node_changed(&mut self, node: NodeInfo, cx: &mut Context<'_>) {
         let Some(nid) = node.nid else { return };
-        if let Some(identity) = self
-            .identity
-            .as_mut()
-            .filter(|identity| identity.nid == nid)
-        {
+        if let Some(identity) = self.identity.as_mut().filter(|identity| identity.nid == nid) {
             identity.id_timestamp = node.id_timestamp;
             return;
         }
@@ -303,10 +265,8 @@ impl Client {
         let attached = self.search.attached() == Some(connection);
         let lost = self.links.closed(connection);
         let established = lost.as_ref().is_some_and(|lost| lost.established);
-        self.search
-            .on_closed(connection, established, cx.now, &mut self.links, cx.out);
-        self.lost_requests
-            .extend(lost.into_iter().flat_map(|lost| lost.pending));
+        self.search.on_closed(connection, established, cx.now, &mut self.links, cx.out);
+        self.lost_requests.extend(lost.into_iter().flat_map(|lost| lost.pending));
         if attached {
             self.master_lost(cx);
         } else {
@@ -325,15 +285,11 @@ impl Client {
             // A begin without imposed TID is asked again; the rest is forgotten by the master.
             if !matches!(transaction.stage, Stage::Finishing | Stage::Recovering) {
                 let text = "the link to the primary master was lost during the transaction";
-                transaction
-                    .error
-                    .get_or_insert(ClientError::Disconnected(text.into()));
+                transaction.error.get_or_insert(ClientError::Disconnected(text.into()));
             }
             self.touched.insert(*key);
         }
-        storages
-            .into_iter()
-            .for_each(|nid| self.storage_of_lost_master(nid, cx));
+        storages.into_iter().for_each(|nid| self.storage_of_lost_master(nid, cx));
         if self.waiting.is_empty() && self.recovering.is_empty() {
             // The next call looks for a primary again.
             self.search.stop(&mut self.links, cx.out);
@@ -360,9 +316,7 @@ impl Client {
                     return;
                 };
                 let text = "the link to the primary master was lost while voting";
-                transaction
-                    .error
-                    .get_or_insert(ClientError::Disconnected(text.into()));
+                transaction.error.get_or_insert(ClientError::Disconnected(text.into()));
                 transaction.stage = Stage::Voted;
                 self.progress(key, cx);
             }

@@ -58,21 +58,9 @@ enum Asked {
     IdentifyStorage(NodeId),
     LastTransaction,
     Begin(TransactionKey),
-    Write {
-        transaction: TransactionKey,
-        oid: Oid,
-        nid: NodeId,
-        attempt: u32,
-    },
-    Relock {
-        transaction: TransactionKey,
-        oid: Oid,
-        nid: NodeId,
-    },
-    Vote {
-        transaction: TransactionKey,
-        nid: NodeId,
-    },
+    Write { transaction: TransactionKey, oid: Oid, nid: NodeId, attempt: u32 },
+    Relock { transaction: TransactionKey, oid: Oid, nid: NodeId },
+    Vote { transaction: TransactionKey, nid: NodeId },
     FailedVote(TransactionKey),
     Finish(TransactionKey),
     FinalTid(TransactionKey),
@@ -216,10 +204,7 @@ impl Client {
         }
         match request {
             Request::Write { transaction, write } => self.write(call, transaction, write, cx),
-            Request::Vote {
-                transaction,
-                metadata,
-            } => self.vote(call, transaction, metadata, cx),
+            Request::Vote { transaction, metadata } => self.vote(call, transaction, metadata, cx),
             Request::Finish { transaction } => self.finish(call, transaction, cx),
             Request::Pack { transaction, pack } => {
                 let result = match self.transactions.get_mut(&transaction) {
@@ -234,11 +219,7 @@ impl Client {
             request if !self.is_operational() => self.wait_for_master(call, request, cx),
             Request::Connect => self.answer(call, Ok(Answer::Done), cx),
             Request::Begin { transaction, tid } => self.begin(call, transaction, tid, cx),
-            Request::Read {
-                key,
-                packet,
-                except,
-            } => {
+            Request::Read { key, packet, except } => {
                 self.start_read(Caller::Application(call), key, packet, except, cx);
             }
             Request::Master { ref packet } => {
@@ -284,10 +265,7 @@ impl Client {
         }
         self.search.stop(&mut self.links, cx.out);
         for call in std::mem::take(&mut self.calls) {
-            cx.out.push(Output::Own(Effect::Return {
-                call,
-                result: Err(ClientError::Closed),
-            }));
+            cx.out.push(Output::Own(Effect::Return { call, result: Err(ClientError::Closed) }));
         }
         self.forget_everything();
     }
@@ -340,17 +318,10 @@ impl Client {
             Asked::IdentifyStorage(nid) => self.storage_identified(nid, packet, cx),
             Asked::LastTransaction => self.last_transaction(packet, cx),
             Asked::Begin(key) => self.begun(key, packet, cx),
-            Asked::Write {
-                transaction,
-                oid,
-                nid,
-                attempt,
-            } => {
+            Asked::Write { transaction, oid, nid, attempt } => {
                 self.written(transaction, oid, nid, attempt, packet, cx);
             }
-            Asked::Relock {
-                transaction, oid, ..
-            } => self.relocked(transaction, oid, packet, cx),
+            Asked::Relock { transaction, oid, .. } => self.relocked(transaction, oid, packet, cx),
             Asked::Vote { transaction, nid } => self.vote_answered(transaction, nid, packet, cx),
             Asked::FailedVote(key) => self.arbitrated(key, packet, cx),
             Asked::Finish(key) => self.finished(key, packet, cx),
@@ -365,15 +336,10 @@ impl Client {
     fn lose_requests(&mut self, cx: &mut Context<'_>) {
         while let Some(asked) = self.lost_requests.pop_front() {
             match asked {
-                Asked::Write {
-                    transaction, nid, ..
-                }
-                | Asked::Vote { transaction, nid } => {
+                Asked::Write { transaction, nid, .. } | Asked::Vote { transaction, nid } => {
                     self.write_lost(transaction, nid, cx);
                 }
-                Asked::Relock {
-                    transaction, nid, ..
-                } => {
+                Asked::Relock { transaction, nid, .. } => {
                     if let Some(transaction) = self.transactions.get_mut(&transaction) {
                         transaction.relocks = transaction.relocks.saturating_sub(1);
                     }
@@ -408,10 +374,7 @@ impl Node for Client {
         match input {
             Input::Start | Input::Accepted { .. } => {}
             Input::Connected { connection } => self.connected(connection, cx),
-            Input::Received {
-                connection,
-                message,
-            } => {
+            Input::Received { connection, message } => {
                 let received = self.links.receive(connection, message, cx.out);
                 if let Some(lost) = received.lost {
                     self.lost_requests.extend(lost.pending);

@@ -14,11 +14,7 @@ pub(super) enum Item {
     /// Another client committed.
     Foreign { tid: Tid, oids: Vec<Oid> },
     /// A transaction of ours is committed; `call` publishes it, if it still is there.
-    Local {
-        call: Option<CallId>,
-        tid: Tid,
-        records: Vec<(Oid, Option<Bytes>)>,
-    },
+    Local { call: Option<CallId>, tid: Tid, records: Vec<(Oid, Option<Bytes>)> },
     /// A link to a primary was made.
     Reset { last_tid: Tid },
     /// The link is ready for the application.
@@ -39,11 +35,7 @@ impl Client {
                 Item::Ready => self.master_ready(cx),
                 Item::Foreign { tid, oids } => {
                     self.start_publishing(tid);
-                    cx.out
-                        .push(Output::Own(Effect::Publish(Publication::Foreign {
-                            tid,
-                            oids,
-                        })));
+                    cx.out.push(Output::Own(Effect::Publish(Publication::Foreign { tid, oids })));
                 }
                 Item::Reset { last_tid } => {
                     self.start_publishing(last_tid);

@@ -48,15 +48,7 @@ impl Client {
         self.next_read += 1;
         let id = ReadId(self.next_read);
         let cells = VecDeque::new();
-        let read = Read {
-            caller,
-            key,
-            packet,
-            failed: except.len(),
-            except,
-            cells,
-            total: 0,
-        };
+        let read = Read { caller, key, packet, failed: except.len(), except, cells, total: 0 };
         self.reads.insert(id, read);
         self.restart_read(id, cx);
     }
@@ -72,10 +64,7 @@ impl Client {
             return;
         };
         read.total = cells.len();
-        read.cells = cells
-            .into_iter()
-            .filter(|nid| !read.except.contains(nid))
-            .collect();
+        read.cells = cells.into_iter().filter(|nid| !read.except.contains(nid)).collect();
         self.next_cell(id, cx);
     }
 
@@ -117,10 +106,7 @@ impl Client {
         cx: &mut Context<'_>,
     ) {
         match packet {
-            Packet::Error {
-                code: ErrorCode::NonReadableCell,
-                ..
-            } => self.next_cell(id, cx),
+            Packet::Error { code: ErrorCode::NonReadableCell, .. } => self.next_cell(id, cx),
             Packet::Error { code, message } => {
                 self.end_read(id, Err(error_of(code, message.to_string())), cx);
             }

@@ -84,10 +84,7 @@ impl Client {
         let link = self.storages.entry(nid).or_default();
         if delay_ms > 0 {
             link.delayed = true;
-            cx.out.push(Output::SetTimer {
-                timer: timer(nid),
-                delay_ms,
-            });
+            cx.out.push(Output::SetTimer { timer: timer(nid), delay_ms });
             return;
         }
         self.pacing.attempt(&address, cx.now);
@@ -96,9 +93,7 @@ impl Client {
 
     fn storage_of(&self, connection: ConnectionId) -> Option<NodeId> {
         let mut links = self.storages.iter();
-        links
-            .find(|(_, link)| link.connection == Some(connection))
-            .map(|(nid, _)| *nid)
+        links.find(|(_, link)| link.connection == Some(connection)).map(|(nid, _)| *nid)
     }
 
     /// A connection to a storage exists: identify.
@@ -117,11 +112,7 @@ impl Client {
             id_timestamp: self.identity.and_then(|identity| identity.id_timestamp),
             extra: Map::default(),
         };
-        if self
-            .links
-            .request(connection, packet, Asked::IdentifyStorage(nid), cx.out)
-            .is_err()
-        {
+        if self.links.request(connection, packet, Asked::IdentifyStorage(nid), cx.out).is_err() {
             self.storage_failed(nid, cx);
         }
     }
@@ -130,11 +121,7 @@ impl Client {
     pub(super) fn storage_identified(&mut self, nid: NodeId, packet: Packet, cx: &mut Context<'_>) {
         let own = self.identity.map(|identity| identity.nid);
         let accepted = match packet {
-            Packet::AcceptIdentification {
-                node_type,
-                nid: peer,
-                your_nid,
-            } => {
+            Packet::AcceptIdentification { node_type, nid: peer, your_nid } => {
                 node_type == NodeType::Storage
                     && peer == Some(nid)
                     && (your_nid.is_none() || your_nid == own)
@@ -195,8 +182,7 @@ impl Client {
         link.connection = None;
         link.ready = false;
         link.avoid_until_ms = Some(cx.now.monotonic_ms + AVOID_MS);
-        self.lost_requests
-            .extend(link.queue.drain(..).map(|(_, asked)| asked));
+        self.lost_requests.extend(link.queue.drain(..).map(|(_, asked)| asked));
         self.lose_node(nid);
     }
 
@@ -206,8 +192,7 @@ impl Client {
             return;
         };
         cx.out.push(Output::CancelTimer { timer: timer(nid) });
-        self.lost_requests
-            .extend(link.queue.into_iter().map(|(_, asked)| asked));
+        self.lost_requests.extend(link.queue.into_iter().map(|(_, asked)| asked));
         if let Some(lost) = link.connection.and_then(|id| self.links.close(id, cx.out)) {
             self.lost_requests.extend(lost.pending);
         }
@@ -227,11 +212,8 @@ impl Client {
 
     /// Sends a notification to a storage that is connected.
     pub(super) fn notify_storage(&mut self, nid: NodeId, packet: Packet, cx: &mut Context<'_>) {
-        if let Some(StorageLink {
-            connection: Some(connection),
-            ready: true,
-            ..
-        }) = self.storages.get(&nid)
+        if let Some(StorageLink { connection: Some(connection), ready: true, .. }) =
+            self.storages.get(&nid)
         {
             self.links.notify(*connection, packet, cx.out);
         }
@@ -248,17 +230,13 @@ impl Client {
     pub(super) fn readable_cells(&mut self, partition: Partition, now_ms: u64) -> Vec<NodeId> {
         let mut cells: Vec<((u64, u64), NodeId)> = Vec::new();
         for cell in self.table.row(partition) {
-            let running = self
-                .nodes
-                .get(&cell.nid)
-                .is_some_and(|node| node.state == NodeState::Running);
+            let running =
+                self.nodes.get(&cell.nid).is_some_and(|node| node.state == NodeState::Running);
             if !cell.state.is_readable() || !running {
                 continue;
             }
             let link = self.storages.get(&cell.nid);
-            let avoid_ms = link
-                .and_then(|link| link.avoid_until_ms)
-                .filter(|ms| *ms > now_ms);
+            let avoid_ms = link.and_then(|link| link.avoid_until_ms).filter(|ms| *ms > now_ms);
             cells.push(((avoid_ms.unwrap_or(0), self.entropy.next_u64()), cell.nid));
         }
         cells.sort_unstable();
@@ -279,14 +257,10 @@ impl Client {
         match packet {
             Packet::NotifyDeadlock { ttid, oid } => self.deadlock(nid, ttid, oid, cx),
             Packet::CloseClient {} | Packet::FlushLog {} => {}
-            Packet::Error {
-                code: ErrorCode::Ack,
-                ..
-            } => {}
+            Packet::Error { code: ErrorCode::Ack, .. } => {}
             other => {
                 let lost =
-                    self.links
-                        .unexpected(connection, msg_id, "storage link", &other, cx.out);
+                    self.links.unexpected(connection, msg_id, "storage link", &other, cx.out);
                 if let Some(lost) = lost {
                     self.lost_requests.extend(lost.pending);
                     self.storage_failed(nid, cx);

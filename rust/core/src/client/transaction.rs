@@ -159,24 +159,13 @@ impl Transaction {
         if let Some(former) = self.pending.remove(&oid) {
             self.pending_bytes -= former.write.content.len();
         }
-        if let Some(Done {
-            content: DoneContent::Data(Some(data)),
-            ..
-        }) = self.done.remove(&oid)
-        {
+        if let Some(Done { content: DoneContent::Data(Some(data)), .. }) = self.done.remove(&oid) {
             self.done_bytes -= data.len();
         }
         self.pending_bytes += write.content.len();
         self.attempts += 1;
         let attempt = self.attempts;
-        self.pending.insert(
-            oid,
-            Pending {
-                write,
-                attempt,
-                expected: BTreeSet::new(),
-            },
-        );
+        self.pending.insert(oid, Pending { write, attempt, expected: BTreeSet::new() });
         true
     }
 
@@ -192,10 +181,7 @@ impl Transaction {
     /// of data that are kept.
     pub fn settle(&mut self, oid: Oid, limit: usize) {
         if self.conflicts.contains_key(&oid)
-            || self
-                .pending
-                .get(&oid)
-                .is_none_or(|pending| !pending.expected.is_empty())
+            || self.pending.get(&oid).is_none_or(|pending| !pending.expected.is_empty())
         {
             return;
         }
@@ -213,23 +199,12 @@ impl Transaction {
             Content::Checked => DoneContent::Checked,
         };
         self.orders += 1;
-        self.done.insert(
-            oid,
-            Done {
-                order: self.orders,
-                base: write.base,
-                content,
-            },
-        );
+        self.done.insert(oid, Done { order: self.orders, base: write.base, content });
     }
 
     /// Notes a conflict that a storage reports, unless it is dealt with already.
     pub fn conflict(&mut self, oid: Oid, committed: Tid) {
-        if self
-            .resolved
-            .get(&oid)
-            .is_none_or(|resolved| *resolved < committed)
-        {
+        if self.resolved.get(&oid).is_none_or(|resolved| *resolved < committed) {
             let known = self.conflicts.entry(oid).or_insert(committed);
             *known = (*known).max(committed);
         }
@@ -238,24 +213,13 @@ impl Transaction {
     /// Takes back an object that a storage gave up (spec client.md 7.7).
     pub fn reopen(&mut self, write: Write) {
         let oid = write.oid;
-        if let Some(Done {
-            content: DoneContent::Data(Some(data)),
-            ..
-        }) = self.done.remove(&oid)
-        {
+        if let Some(Done { content: DoneContent::Data(Some(data)), .. }) = self.done.remove(&oid) {
             self.done_bytes -= data.len();
         }
         self.pending_bytes += write.content.len();
         self.attempts += 1;
         let attempt = self.attempts;
-        self.pending.insert(
-            oid,
-            Pending {
-                write,
-                attempt,
-                expected: BTreeSet::new(),
-            },
-        );
+        self.pending.insert(oid, Pending { write, attempt, expected: BTreeSet::new() });
     }
 
     /// The next conflict to resolve, with what was to be stored.
@@ -273,13 +237,7 @@ impl Transaction {
         };
         self.resolved.insert(oid, committed);
         let unpublished = published.is_none_or(|last| last < committed);
-        Some(Conflict {
-            oid,
-            content,
-            base,
-            committed,
-            unpublished,
-        })
+        Some(Conflict { oid, content, base, committed, unpublished })
     }
 
     /// A node is lost: nothing more is expected from it. Returns the objects this settles.
@@ -300,28 +258,19 @@ impl Transaction {
 
     /// Nodes it writes to that are not lost.
     pub fn live_nodes(&self) -> impl Iterator<Item = NodeId> {
-        self.nodes
-            .iter()
-            .filter(|(_, live)| **live)
-            .map(|(nid, _)| *nid)
+        self.nodes.iter().filter(|(_, live)| **live).map(|(nid, _)| *nid)
     }
 
     /// Nodes that were lost.
     pub fn lost_nodes(&self) -> impl Iterator<Item = NodeId> {
-        self.nodes
-            .iter()
-            .filter(|(_, live)| !**live)
-            .map(|(nid, _)| *nid)
+        self.nodes.iter().filter(|(_, live)| !**live).map(|(nid, _)| *nid)
     }
 
     /// Objects in the order they were done: the list of the transaction.
     #[must_use]
     pub fn oids(&self) -> Vec<Oid> {
-        let mut oids: Vec<(u64, Oid)> = self
-            .done
-            .iter()
-            .map(|(oid, done)| (done.order, *oid))
-            .collect();
+        let mut oids: Vec<(u64, Oid)> =
+            self.done.iter().map(|(oid, done)| (done.order, *oid)).collect();
         oids.sort_unstable();
         oids.into_iter().map(|(_, oid)| oid).collect()
     }

@@ -41,11 +41,7 @@ impl Client {
             .row(partition)
             .iter()
             .map(|cell| cell.nid)
-            .filter(|nid| {
-                self.nodes
-                    .get(nid)
-                    .is_some_and(|n| n.state == NodeState::Running)
-            })
+            .filter(|nid| self.nodes.get(nid).is_some_and(|n| n.state == NodeState::Running))
             .collect();
         let Some(transaction) = self.transactions.get_mut(&key) else {
             return;
@@ -62,19 +58,12 @@ impl Client {
         let attempt = pending.attempt;
         if targets.is_empty() {
             let text = format!("no storage available for write to partition {partition}");
-            transaction
-                .error
-                .get_or_insert(ClientError::Disconnected(text));
+            transaction.error.get_or_insert(ClientError::Disconnected(text));
             return;
         }
         let packet = write_packet(&pending.write, ttid);
         for nid in targets {
-            let asked = Asked::Write {
-                transaction: key,
-                oid,
-                nid,
-                attempt,
-            };
+            let asked = Asked::Write { transaction: key, oid, nid, attempt };
             self.ask_storage(nid, packet.clone(), asked, cx);
         }
     }
@@ -86,8 +75,7 @@ impl Client {
             .get(&key)
             .map(|transaction| transaction.pending.keys().copied().collect())
             .unwrap_or_default();
-        oids.into_iter()
-            .for_each(|oid| self.send_write(key, oid, cx));
+        oids.into_iter().for_each(|oid| self.send_write(key, oid, cx));
     }
 
     /// A storage answered a write.
@@ -105,10 +93,7 @@ impl Client {
         let Some(transaction) = self.transactions.get_mut(&key) else {
             return;
         };
-        let current = transaction
-            .pending
-            .get_mut(&oid)
-            .filter(|p| p.attempt == attempt);
+        let current = transaction.pending.get_mut(&oid).filter(|p| p.attempt == attempt);
         match packet {
             Packet::AnswerStoreObject { conflict: None }
             | Packet::AnswerCheckCurrentSerial { conflict: None } => {
@@ -117,28 +102,16 @@ impl Client {
                     transaction.settle(oid, limit);
                 }
             }
-            Packet::AnswerStoreObject {
-                conflict: Some(Tid::ZERO),
-            }
-            | Packet::AnswerCheckCurrentSerial {
-                conflict: Some(Tid::ZERO),
-            } => {
+            Packet::AnswerStoreObject { conflict: Some(Tid::ZERO) }
+            | Packet::AnswerCheckCurrentSerial { conflict: Some(Tid::ZERO) } => {
                 if let Some(pending) = current {
                     pending.expected.remove(&nid);
-                    transaction
-                        .lockless
-                        .entry(partition)
-                        .or_default()
-                        .insert(nid);
+                    transaction.lockless.entry(partition).or_default().insert(nid);
                     transaction.settle(oid, limit);
                 }
             }
-            Packet::AnswerStoreObject {
-                conflict: Some(committed),
-            }
-            | Packet::AnswerCheckCurrentSerial {
-                conflict: Some(committed),
-            } => {
+            Packet::AnswerStoreObject { conflict: Some(committed) }
+            | Packet::AnswerCheckCurrentSerial { conflict: Some(committed) } => {
                 info!(%nid, %oid, %committed, "conflict");
                 if let Some(pending) = current {
                     pending.expected.remove(&nid);
@@ -185,10 +158,7 @@ impl Client {
 
     /// A storage asks the younger of two transactions to give a lock back and take it again.
     pub(super) fn deadlock(&mut self, nid: NodeId, ttid: Ttid, oid: Oid, cx: &mut Context<'_>) {
-        let found = self
-            .transactions
-            .iter_mut()
-            .find(|(_, t)| t.ttid == Some(ttid));
+        let found = self.transactions.iter_mut().find(|(_, t)| t.ttid == Some(ttid));
         let Some((&key, transaction)) = found else {
             return;
         };
@@ -197,11 +167,7 @@ impl Client {
         }
         info!(%nid, %ttid, %oid, "deadlock avoidance");
         transaction.relocks += 1;
-        let asked = Asked::Relock {
-            transaction: key,
-            oid,
-            nid,
-        };
+        let asked = Asked::Relock { transaction: key, oid, nid };
         self.ask_storage(nid, Packet::AskRelockObject { ttid, oid }, asked, cx);
     }
 
@@ -218,9 +184,7 @@ impl Client {
         };
         transaction.relocks = transaction.relocks.saturating_sub(1);
         match packet {
-            Packet::AnswerRelockObject {
-                conflict: Some(found),
-            } => {
+            Packet::AnswerRelockObject { conflict: Some(found) } => {
                 if transaction.done.contains_key(&oid) {
                     self.take_back(key, oid, found.base_serial, found.data, cx);
                     if let Some(transaction) = self.transactions.get_mut(&key) {
@@ -258,11 +222,7 @@ impl Client {
             (Some(DoneContent::Data(Some(record))), None) => {
                 let record = record.clone();
                 let checksum = Digest::of(&record);
-                let stored = StoredData {
-                    compression: 0,
-                    checksum,
-                    data: record.clone(),
-                };
+                let stored = StoredData { compression: 0, checksum, data: record.clone() };
                 Content::Data { stored, record }
             }
             (Some(DoneContent::Data(kept)), Some(stored)) => {
@@ -282,12 +242,7 @@ impl Client {
                 return;
             }
         };
-        transaction.reopen(Write {
-            oid,
-            base,
-            content,
-            data_serial: None,
-        });
+        transaction.reopen(Write { oid, base, content, data_serial: None });
         self.progress(key, cx);
     }
 

@@ -134,14 +134,10 @@ impl Command {
             ["add", rest @ ..] => Self::Add(targets(rest, "add all|<node>…")?),
             ["tweak", rest @ ..] => parse_tweak(rest)?,
             ["drop", rest @ ..] => match rest {
-                ["--force", node] | [node, "--force"] => Self::Drop {
-                    nid: values::nid(node)?,
-                    force: true,
-                },
-                [node] => Self::Drop {
-                    nid: values::nid(node)?,
-                    force: false,
-                },
+                ["--force", node] | [node, "--force"] => {
+                    Self::Drop { nid: values::nid(node)?, force: true }
+                }
+                [node] => Self::Drop { nid: values::nid(node)?, force: false },
                 _ => return usage("drop [--force] <node>"),
             },
             ["kill", rest @ ..] => match rest {
@@ -200,29 +196,20 @@ fn parse_rows(words: &[&str]) -> Result<Command, UsageError> {
         return Ok(Command::PrintTable);
     }
     let clamp = |number: i64| u32::try_from(number.max(0)).unwrap_or(u32::MAX);
-    Ok(Command::PrintRows(Rows {
-        min: clamp(min),
-        max: (max != 0).then(|| clamp(max)),
-        node,
-    }))
+    Ok(Command::PrintRows(Rows { min: clamp(min), max: (max != 0).then(|| clamp(max)), node }))
 }
 
 fn parse_replicas(text: &str) -> Result<u32, UsageError> {
     match text.parse::<i64>().map(u32::try_from) {
         Ok(Ok(number)) => Ok(number),
         Ok(Err(_)) => Err(UsageError("invalid number of replicas".into())),
-        Err(_) => Err(UsageError(format!(
-            "invalid number of replicas: '{text}' is not a number"
-        ))),
+        Err(_) => Err(UsageError(format!("invalid number of replicas: '{text}' is not a number"))),
     }
 }
 
 fn parse_check(words: &[&str]) -> Result<Command, UsageError> {
     const EXPECTED: &str = "check [<partition>]:[<node>]… [<min_tid> [<max_tid>]]";
-    let count = words
-        .iter()
-        .take_while(|word| !values::is_tid(word))
-        .count();
+    let count = words.iter().take_while(|word| !values::is_tid(word)).count();
     let (selectors, tids) = words.split_at(count);
     let mut checks = Vec::new();
     for selector in selectors {
@@ -235,9 +222,7 @@ fn parse_check(words: &[&str]) -> Result<Command, UsageError> {
                 )));
             }
             number => Some(number.parse().map_err(|_| {
-                UsageError(format!(
-                    "invalid partition '{number}': a number is expected"
-                ))
+                UsageError(format!("invalid partition '{number}': a number is expected"))
             })?),
         };
         let source = match node {
@@ -253,11 +238,7 @@ fn parse_check(words: &[&str]) -> Result<Command, UsageError> {
         [min, max] => (values::tid(min)?, Some(values::tid(max)?)),
         _ => return usage(EXPECTED),
     };
-    Ok(Command::Check {
-        checks,
-        min_tid,
-        max_tid,
-    })
+    Ok(Command::Check { checks, min_tid, max_tid })
 }
 
 fn parse_tweak(words: &[&str]) -> Result<Command, UsageError> {

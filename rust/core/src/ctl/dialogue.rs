@@ -5,6 +5,7 @@ use neo_wire::{NodeId, Packet, Partition, RowList, Tid};
 
 use super::command::{Check, Command, Targets};
 use super::format;
+use crate::partition_table::header_line;
 
 /// How a command goes on.
 #[derive(Clone, PartialEq, Debug)]
@@ -22,17 +23,11 @@ pub(super) enum Next {
 const NOT_AN_ANSWER: &str = "ERROR: the admin sent an answer that makes no sense";
 
 fn storages() -> Next {
-    Next::Ask(Packet::AskNodeList {
-        node_type: Some(NodeType::Storage),
-    })
+    Next::Ask(Packet::AskNodeList { node_type: Some(NodeType::Storage) })
 }
 
 const fn whole_table() -> Next {
-    Next::Ask(Packet::AskPartitionList {
-        min_offset: 0,
-        max_offset: 0,
-        nid: None,
-    })
+    Next::Ask(Packet::AskPartitionList { min_offset: 0, max_offset: 0, nid: None })
 }
 
 fn nids(nodes: &[NodeInfo]) -> Vec<NodeId> {
@@ -94,12 +89,9 @@ impl Next {
 fn acknowledged(request: Packet, answers: &[Packet]) -> Option<Next> {
     match answers {
         [] => Some(Next::Ask(request)),
-        [
-            Packet::Error {
-                code: ErrorCode::Ack,
-                message,
-            },
-        ] => Some(Next::Done(Some(message.to_string()))),
+        [Packet::Error { code: ErrorCode::Ack, message }] => {
+            Some(Next::Done(Some(message.to_string())))
+        }
         _ => None,
     }
 }
@@ -132,16 +124,9 @@ fn print(command: &Command, answers: &[Packet]) -> Option<Next> {
             state.map_or_else(|| "None".into(), |state| state.to_string())
         }
         (_, [Packet::AnswerPrimary { nid }]) => nid.to_string(),
-        (
-            _,
-            [
-                Packet::AnswerMonitorInformation {
-                    warning,
-                    problem,
-                    summary,
-                },
-            ],
-        ) => format::summary(warning, problem, summary),
+        (_, [Packet::AnswerMonitorInformation { warning, problem, summary }]) => {
+            format::summary(warning, problem, summary)
+        }
         (_, [Packet::AnswerNodeList { nodes }]) => format::nodes(nodes),
         _ => return None,
     };
@@ -151,25 +136,15 @@ fn print(command: &Command, answers: &[Packet]) -> Option<Next> {
 fn print_ids(answers: &[Packet]) -> Option<Next> {
     let (ptid, backup_tid, rest) = match answers {
         [] => return Some(Next::Ask(Packet::AskRecovery {})),
-        [
-            Packet::AnswerRecovery {
-                ptid, backup_tid, ..
-            },
-            rest @ ..,
-        ] => (*ptid, *backup_tid, rest),
+        [Packet::AnswerRecovery { ptid, backup_tid, .. }, rest @ ..] => (*ptid, *backup_tid, rest),
         _ => return None,
     };
     let text = match (backup_tid, rest) {
         (None, []) => return Some(Next::Ask(Packet::AskLastIDs {})),
         (Some(_), []) => return Some(Next::Ask(Packet::AskLastTransaction {})),
-        (
-            None,
-            [
-                Packet::AnswerLastIDs {
-                    last_tid, last_oid, ..
-                },
-            ],
-        ) => format::ids(*last_oid, *last_tid, ptid),
+        (None, [Packet::AnswerLastIDs { last_tid, last_oid, .. }]) => {
+            format::ids(*last_oid, *last_tid, ptid)
+        }
         (Some(backup_tid), [Packet::AnswerLastTransaction { tid }]) => {
             format::backup_ids(backup_tid, *tid, ptid)
         }
@@ -182,17 +157,12 @@ fn print_table(command: &Command, answers: &[Packet]) -> Option<Next> {
     let (ptid, num_replicas, rows, rest) = match answers {
         // All rows, even to print a few: only so can bounds be clamped.
         [] => return Some(whole_table()),
-        [
-            Packet::AnswerPartitionList {
-                ptid,
-                num_replicas,
-                rows,
-            },
-            rest @ ..,
-        ] => (*ptid, *num_replicas, rows, rest),
+        [Packet::AnswerPartitionList { ptid, num_replicas, rows }, rest @ ..] => {
+            (*ptid, *num_replicas, rows, rest)
+        }
         _ => return None,
     };
-    let header = format::table_header(ptid, num_replicas);
+    let header = header_line(ptid, num_replicas);
     let text = match (command, rest) {
         (Command::PrintRows(which), _) => {
             let mut lines = vec![header];
@@ -217,39 +187,28 @@ fn tweak(dry_run: bool, nids: &[NodeId], answers: &[Packet]) -> Option<Next> {
             Next::Done(Some("No change done.".into()))
         }
         [Packet::AnswerTweakPartitionTable { .. }] => storages(),
-        [
-            Packet::AnswerTweakPartitionTable { rows, .. },
-            Packet::AnswerNodeList { nodes },
-        ] => Next::Done(Some(format::table(rows, nodes))),
+        [Packet::AnswerTweakPartitionTable { rows, .. }, Packet::AnswerNodeList { nodes }] => {
+            Next::Done(Some(format::table(rows, nodes)))
+        }
         _ => return None,
     })
 }
 
 fn kill(nid: NodeId, answers: &[Packet]) -> Option<Next> {
-    let request = Packet::SetNodeState {
-        nid,
-        state: NodeState::Down,
-    };
+    let request = Packet::SetNodeState { nid, state: NodeState::Down };
     match answers {
         [] => Some(Next::Ask(Packet::AskClusterState {})),
         // A primary master of the Python NEO would put every cell of the storage out of date.
-        [
-            Packet::AnswerClusterState {
-                state: Some(ClusterState::Recovering),
-            },
-        ] => Some(Next::Fail(
-            "kill is refused in RECOVERING state: stop the process instead".into(),
-        )),
+        [Packet::AnswerClusterState { state: Some(ClusterState::Recovering) }] => {
+            Some(Next::Fail("kill is refused in RECOVERING state: stop the process instead".into()))
+        }
         [Packet::AnswerClusterState { .. }, rest @ ..] => acknowledged(request, rest),
         _ => None,
     }
 }
 
 fn drop_node(nid: NodeId, force: bool, answers: &[Packet]) -> Option<Next> {
-    let request = Packet::SetNodeState {
-        nid,
-        state: NodeState::Unknown,
-    };
+    let request = Packet::SetNodeState { nid, state: NodeState::Unknown };
     match answers {
         _ if force => acknowledged(request, answers),
         [] => Some(storages()),
@@ -269,12 +228,7 @@ fn drop_node(nid: NodeId, force: bool, answers: &[Packet]) -> Option<Next> {
 }
 
 fn check(command: &Command, answers: &[Packet]) -> Option<Next> {
-    let Command::Check {
-        checks,
-        min_tid,
-        max_tid,
-    } = command
-    else {
+    let Command::Check { checks, min_tid, max_tid } = command else {
         return None;
     };
     let (rows, rest) = match answers {
@@ -317,12 +271,7 @@ fn check_request(
         }
     }
     let chosen = (0..count).map(Partition).zip(sources);
-    let partitions: Map<Partition, Option<NodeId>> = chosen
-        .filter_map(|(partition, source)| Some((partition, source?)))
-        .collect();
-    Ok(Packet::CheckReplicas {
-        partitions,
-        min_tid,
-        max_tid,
-    })
+    let partitions: Map<Partition, Option<NodeId>> =
+        chosen.filter_map(|(partition, source)| Some((partition, source?))).collect();
+    Ok(Packet::CheckReplicas { partitions, min_tid, max_tid })
 }

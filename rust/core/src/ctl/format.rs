@@ -1,12 +1,13 @@
 //! Outputs, to the letter (spec tools.md 8.3, 9.2).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use neo_wire::{Cell, CellState, NodeId, NodeInfo, NodeState, Oid, Ptid, RowList, Text, Tid};
+use neo_wire::{NodeId, NodeInfo, NodeState, Oid, Partition, Ptid, RowList, Text, Tid};
 
 use super::command::Rows;
 use crate::dates::{format_tid, format_timestamp};
+use crate::partition_table::{row_line, table_lines};
 
 fn or_none<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "None".into(), |value| value.to_string())
@@ -26,10 +27,7 @@ pub(super) fn nodes(nodes: &[NodeInfo]) -> String {
             [
                 or_none(node.nid),
                 node.node_type.to_string(),
-                node.address
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
+                node.address.as_ref().map(ToString::to_string).unwrap_or_default(),
                 node.state.to_string(),
                 or_none(node.id_timestamp.map(format_timestamp)),
             ]
@@ -50,96 +48,23 @@ pub(super) fn nodes(nodes: &[NodeInfo]) -> String {
     lines.join("\n")
 }
 
-/// The first line of `print pt`.
-pub(super) fn table_header(ptid: Option<Ptid>, num_replicas: u32) -> String {
-    format!("# ptid: {}, replicas: {num_replicas}", or_none(ptid))
-}
-
-fn letter(state: CellState) -> char {
-    match state {
-        CellState::UpToDate => 'U',
-        CellState::OutOfDate => 'O',
-        CellState::Feeding => 'F',
-        CellState::Corrupted => 'C',
-        CellState::Discarded => 'D',
-    }
-}
-
-fn node_letter(state: NodeState) -> char {
-    match state {
-        NodeState::Unknown => 'U',
-        NodeState::Down => 'D',
-        NodeState::Running => 'R',
-        NodeState::Pending => 'P',
-    }
-}
-
-fn state_on(row: &[Cell], nid: NodeId) -> char {
-    let cell = row.iter().find(|cell| cell.nid == nid);
-    cell.map_or('.', |cell| letter(cell.state))
-}
-
 /// A line per storage, a column per partition.
 pub(super) fn table(rows: &RowList, storages: &[NodeInfo]) -> String {
-    let states: BTreeMap<NodeId, NodeState> = storages
-        .iter()
-        .filter_map(|node| Some((node.nid?, node.state)))
-        .collect();
-    let running = states
-        .iter()
-        .filter(|(_, state)| **state == NodeState::Running)
-        .map(|(nid, _)| *nid);
-    let nids: BTreeSet<NodeId> = rows
-        .iter()
-        .flatten()
-        .map(|cell| cell.nid)
-        .chain(running)
-        .collect();
-    let Some(last) = nids.last() else {
-        return String::new();
-    };
-    let width = last.to_string().len();
-    let mut lines = Vec::new();
-    if rows.len() > 10 {
-        let mut ruler = " ".repeat(width + 3);
-        for number in (10..rows.len()).step_by(10) {
-            let mark = format!("{number}v");
-            let room = width + 3 + number + 1 - ruler.len();
-            let _ = write!(ruler, "{mark:>room$}");
-        }
-        lines.push(ruler);
-    }
-    for nid in nids {
-        let state = states.get(&nid).copied().unwrap_or(NodeState::Unknown);
-        let cells: String = rows.iter().map(|row| state_on(row, nid)).collect();
-        lines.push(format!(
-            "{:width$} {} {cells}",
-            nid.to_string(),
-            node_letter(state)
-        ));
-    }
-    lines.join("\n")
+    let states: BTreeMap<NodeId, NodeState> =
+        storages.iter().filter_map(|node| Some((node.nid?, node.state))).collect();
+    table_lines(rows, &states).join("\n")
 }
 
 /// A line per partition.
 pub(super) fn rows(rows: &RowList, which: Rows) -> Vec<String> {
     let (min, max) = (which.min as usize, which.max.map(|max| max as usize));
-    rows.iter()
-        .enumerate()
+    (0..)
+        .map(Partition)
+        .zip(rows)
         .take(max.unwrap_or(usize::MAX))
         .skip(min)
-        .filter(|(_, row)| {
-            which
-                .node
-                .is_none_or(|nid| row.iter().any(|cell| cell.nid == nid))
-        })
-        .map(|(partition, row)| {
-            let mut line = format!("{partition:03} |");
-            for cell in row {
-                let _ = write!(line, " {} - {} |", cell.nid, cell.state);
-            }
-            line
-        })
+        .filter(|(_, row)| which.node.is_none_or(|nid| row.iter().any(|cell| cell.nid == nid)))
+        .map(|(partition, row)| row_line(partition, row))
         .collect()
 }
 
@@ -150,14 +75,9 @@ fn tid_and_date(name: &str, tid: Tid) -> String {
 /// The three lines of `print ids` out of backup mode.
 pub(super) fn ids(last_oid: Option<Oid>, last_tid: Option<Tid>, ptid: Option<Ptid>) -> String {
     let last_oid = or_none(last_oid.map(|oid| format!("{:#x}", oid.0)));
-    let last_tid = last_tid.map_or_else(
-        || "last_tid = None".into(),
-        |tid| tid_and_date("last_tid", tid),
-    );
-    format!(
-        "last_oid = {last_oid}\n{last_tid}\nlast_ptid = {}",
-        or_none(ptid)
-    )
+    let last_tid =
+        last_tid.map_or_else(|| "last_tid = None".into(), |tid| tid_and_date("last_tid", tid));
+    format!("last_oid = {last_oid}\n{last_tid}\nlast_ptid = {}", or_none(ptid))
 }
 
 /// The three lines of `print ids` in backup mode.

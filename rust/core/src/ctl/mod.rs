@@ -45,13 +45,7 @@ impl Ctl {
     /// To give a command to the admin at this address.
     #[must_use]
     pub fn new(admin: Address, command: Command) -> Self {
-        Self {
-            admin,
-            command,
-            answers: Vec::new(),
-            links: Links::default(),
-            done: false,
-        }
+        Self { admin, command, answers: Vec::new(), links: Links::default(), done: false }
     }
 
     fn exit(&mut self, exit: Exit, out: &mut Outputs<Effect>) {
@@ -108,11 +102,8 @@ impl Ctl {
     }
 
     fn lost(&mut self, lost: &Lost<()>, out: &mut Outputs<Effect>) {
-        let text = if lost.established {
-            "ERROR: Connection closed"
-        } else {
-            "ERROR: not connected"
-        };
+        let text =
+            if lost.established { "ERROR: Connection closed" } else { "ERROR: not connected" };
         self.fail(text.into(), out);
     }
 }
@@ -131,10 +122,7 @@ impl Node for Ctl {
                     self.advance(connection, out);
                 }
             }
-            Input::Received {
-                connection,
-                message,
-            } => {
+            Input::Received { connection, message } => {
                 let received = self.links.receive(connection, message, out);
                 if let Incoming::Answer { packet, .. } = received.incoming
                     && !self.done

@@ -8,16 +8,10 @@ use crate::io::{ConnectionId, Exit, Input, Node, Now, Output, Outputs};
 
 mod words;
 
-const NOW: Now = Now {
-    monotonic_ms: 0,
-    wall_s: 0.0,
-};
+const NOW: Now = Now { monotonic_ms: 0, wall_s: 0.0 };
 
 fn address(port: u16) -> Address {
-    Address {
-        host: "127.0.0.1".into(),
-        port,
-    }
+    Address { host: "127.0.0.1".into(), port }
 }
 
 /// A command and the admin it talks to.
@@ -37,11 +31,7 @@ impl Session {
         let [Output::Connect { connection, .. }] = out[..] else {
             panic!("{out:?}");
         };
-        Self {
-            ctl,
-            out,
-            connection,
-        }
+        Self { ctl, out, connection }
     }
 
     fn new(words: &str) -> Self {
@@ -68,15 +58,9 @@ impl Session {
         let Some(Output::Send { msg_id, .. }) = self.out.last() else {
             panic!("{:?}", self.out);
         };
-        let message = Message {
-            msg_id: Some(*msg_id),
-            packet,
-        };
+        let message = Message { msg_id: Some(*msg_id), packet };
         let connection = self.connection;
-        self.input(Input::Received {
-            connection,
-            message,
-        });
+        self.input(Input::Received { connection, message });
         self
     }
 
@@ -87,17 +71,8 @@ impl Session {
     /// What it printed, once it succeeded.
     fn printed(&self) -> &str {
         match &self.out[..] {
-            [
-                Output::Own(Effect::Print(text)),
-                Output::Exit {
-                    exit: Exit::Success,
-                },
-            ] => text,
-            [
-                Output::Exit {
-                    exit: Exit::Success,
-                },
-            ] => "",
+            [Output::Own(Effect::Print(text)), Output::Exit { exit: Exit::Success }] => text,
+            [Output::Exit { exit: Exit::Success }] => "",
             other => panic!("{other:?}"),
         }
     }
@@ -105,9 +80,7 @@ impl Session {
     /// What it said on stderr.
     fn failure(&self) -> &str {
         match self.out.last() {
-            Some(Output::Exit {
-                exit: Exit::Failure(text),
-            }) => text,
+            Some(Output::Exit { exit: Exit::Failure(text) }) => text,
             other => panic!("{other:?}"),
         }
     }
@@ -150,18 +123,11 @@ fn rows(texts: &[(i32, &str)]) -> RowList {
 }
 
 fn partition_list(ptid: u64, num_replicas: u32, texts: &[(i32, &str)]) -> Packet {
-    Packet::AnswerPartitionList {
-        ptid: Some(Ptid(ptid)),
-        num_replicas,
-        rows: rows(texts),
-    }
+    Packet::AnswerPartitionList { ptid: Some(Ptid(ptid)), num_replicas, rows: rows(texts) }
 }
 
 fn storages(states: &[(u32, NodeState)]) -> Packet {
-    let nodes = states
-        .iter()
-        .map(|(n, state)| storage(*n, *state))
-        .collect();
+    let nodes = states.iter().map(|(n, state)| storage(*n, *state)).collect();
     Packet::AnswerNodeList { nodes }
 }
 
@@ -171,10 +137,7 @@ const DOWN: NodeState = NodeState::Down;
 #[test]
 fn print_cluster() {
     let answer = |state| Session::new("print cluster").answer(Packet::AnswerClusterState { state });
-    assert_eq!(
-        answer(Some(ClusterState::Recovering)).printed(),
-        "RECOVERING\n"
-    );
+    assert_eq!(answer(Some(ClusterState::Recovering)).printed(), "RECOVERING\n");
     assert_eq!(answer(None).printed(), "None\n");
 }
 
@@ -201,10 +164,7 @@ None | ADMIN   | 127.0.0.1:25199 | DOWN    | None
     let node_type = Some(NodeType::Client);
     assert_eq!(session.asked(), Packet::AskNodeList { node_type });
     let nodes = Vec::new();
-    assert_eq!(
-        session.answer(Packet::AnswerNodeList { nodes }).printed(),
-        "Empty list!\n"
-    );
+    assert_eq!(session.answer(Packet::AnswerNodeList { nodes }).printed(), "Empty list!\n");
 }
 
 #[test]
@@ -236,10 +196,7 @@ fn print_table() {
     let node_type = Some(NodeType::Storage);
     assert_eq!(session.asked(), Packet::AskNodeList { node_type });
     let session = session.answer(storages(&[(1, RUNNING), (2, RUNNING), (4, DOWN)]));
-    assert_eq!(
-        session.printed(),
-        "# ptid: 1, replicas: 1\nS1 R UUUUUU\nS2 R UUUUUU\n"
-    );
+    assert_eq!(session.printed(), "# ptid: 1, replicas: 1\nS1 R UUUUUU\nS2 R UUUUUU\n");
     let texts = [
         (1, "UF.UF.UF.UF.UF.UF.UF.UF.U"),
         (2, "O.CO.CO.CO.CO.CO.CO.CO.CO"),
@@ -280,29 +237,17 @@ fn print_rows() {
             "{header}002 | S1 - UP_TO_DATE |\n003 | S2 - OUT_OF_DATE |\n004 | S1 - UP_TO_DATE |\n"
         )
     );
-    assert_eq!(
-        print("print pt 5"),
-        format!("{header}005 | S2 - UP_TO_DATE |\n")
-    );
-    assert_eq!(
-        print("print pt -3 1"),
-        format!("{header}000 | S1 - UP_TO_DATE |\n")
-    );
-    assert_eq!(
-        print("print pt 4 99999999999 S2"),
-        format!("{header}005 | S2 - UP_TO_DATE |\n")
-    );
+    assert_eq!(print("print pt 5"), format!("{header}005 | S2 - UP_TO_DATE |\n"));
+    assert_eq!(print("print pt -3 1"), format!("{header}000 | S1 - UP_TO_DATE |\n"));
+    assert_eq!(print("print pt 4 99999999999 S2"), format!("{header}005 | S2 - UP_TO_DATE |\n"));
     assert_eq!(print("print pt 7 9"), header);
     assert_eq!(print("print pt 0 -1"), header);
 }
 
 #[test]
 fn print_ids() {
-    let recovery = |backup_tid| Packet::AnswerRecovery {
-        ptid: Some(Ptid(1)),
-        backup_tid,
-        truncate_tid: None,
-    };
+    let recovery =
+        |backup_tid| Packet::AnswerRecovery { ptid: Some(Ptid(1)), backup_tid, truncate_tid: None };
     let session = Session::new("print ids").answer(recovery(None));
     let session = session.answer(Packet::AnswerLastIDs {
         last_tid: Some(Tid(0x040d_30b7_2ff2_e94a)),
@@ -316,9 +261,7 @@ fn print_ids() {
     let session = Session::new("print ids").answer(recovery(Some(Tid::ZERO)));
     let tid = Tid(0x040d_30bb_2d59_f7d4);
     assert_eq!(
-        session
-            .answer(Packet::AnswerLastTransaction { tid })
-            .printed(),
+        session.answer(Packet::AnswerLastTransaction { tid }).printed(),
         "backup_tid = 0x0 (1900-01-01 00:00:00)\n\
          last_tid = 0x40d30bb2d59f7d4 (2026-11-22 16:27:10.629243)\nlast_ptid = 1\n"
     );
@@ -344,53 +287,32 @@ fn all_means_every_storage() {
     let nids = vec![NodeId(1), NodeId(3)];
     let list = || storages(&[(3, NodeState::Pending), (1, RUNNING)]);
     let session = Session::new("add all").answer(list());
-    assert_eq!(
-        session.asked(),
-        Packet::AddPendingNodes { nids: nids.clone() }
-    );
-    assert_eq!(
-        session.ack("Nodes added: S3").printed(),
-        "Nodes added: S3\n"
-    );
+    assert_eq!(session.asked(), Packet::AddPendingNodes { nids: nids.clone() });
+    assert_eq!(session.ack("Nodes added: S3").printed(), "Nodes added: S3\n");
     let session = Session::new("prune_orphan 1 all").answer(list());
     let dry_run = true;
     assert_eq!(session.asked(), Packet::Repair { nids, dry_run });
     assert_eq!(session.ack("").printed(), "\n");
     let nids = vec![NodeId(2)];
-    assert_eq!(
-        Session::new("add S2").asked(),
-        Packet::AddPendingNodes { nids }
-    );
+    assert_eq!(Session::new("add S2").asked(), Packet::AddPendingNodes { nids });
 }
 
 #[test]
 fn tweak_prints_the_table_it_makes() {
-    let table = [
-        (1, "U.FOF.U.FOF."),
-        (2, ".U.FOF.U.FOF"),
-        (3, "..O..O..O..O"),
-    ];
+    let table = [(1, "U.FOF.U.FOF."), (2, ".U.FOF.U.FOF"), (3, "..O..O..O..O")];
     let session = Session::new("tweak -n S4 S5");
     let nids = vec![NodeId(4), NodeId(5)];
     let dry_run = true;
-    assert_eq!(
-        session.asked(),
-        Packet::TweakPartitionTable { dry_run, nids }
-    );
+    assert_eq!(session.asked(), Packet::TweakPartitionTable { dry_run, nids });
     let session = session
-        .answer(Packet::AnswerTweakPartitionTable {
-            changed: true,
-            rows: rows(&table),
-        })
+        .answer(Packet::AnswerTweakPartitionTable { changed: true, rows: rows(&table) })
         .answer(storages(&[(1, RUNNING), (2, RUNNING), (3, RUNNING)]));
     assert_eq!(
         session.printed(),
         "             10v\nS1 R U.FOF.U.FOF.\nS2 R .U.FOF.U.FOF\nS3 R ..O..O..O..O\n"
     );
-    let session = Session::new("tweak").answer(Packet::AnswerTweakPartitionTable {
-        changed: false,
-        rows: rows(&table),
-    });
+    let session = Session::new("tweak")
+        .answer(Packet::AnswerTweakPartitionTable { changed: false, rows: rows(&table) });
     assert_eq!(session.printed(), "No change done.\n");
 }
 
@@ -398,10 +320,7 @@ fn tweak_prints_the_table_it_makes() {
 fn kill_is_refused_where_it_would_ruin_the_table() {
     let state = |state| Packet::AnswerClusterState { state: Some(state) };
     let session = Session::new("kill S2").answer(state(ClusterState::Recovering));
-    assert_eq!(
-        session.failure(),
-        "kill is refused in RECOVERING state: stop the process instead"
-    );
+    assert_eq!(session.failure(), "kill is refused in RECOVERING state: stop the process instead");
     let session = Session::new("kill S2").answer(state(ClusterState::Running));
     let (nid, state) = (NodeId(2), NodeState::Down);
     assert_eq!(session.asked(), Packet::SetNodeState { nid, state });
@@ -416,10 +335,7 @@ fn drop_does_not_erase_a_database_without_saying_so() {
         session.failure(),
         "S3 is pending: dropping it would erase its database. Stop it first, or use --force"
     );
-    let request = |nid| Packet::SetNodeState {
-        nid: NodeId(nid),
-        state: NodeState::Unknown,
-    };
+    let request = |nid| Packet::SetNodeState { nid: NodeId(nid), state: NodeState::Unknown };
     assert_eq!(Session::new("drop --force S3").asked(), request(3));
     let session = Session::new("drop S1").answer(list());
     assert_eq!(session.asked(), request(1));
@@ -439,21 +355,12 @@ fn check_is_validated_before_it_leaves() {
         max_tid,
     };
     let asked = |words| Session::new(words).answer(table()).asked();
-    assert_eq!(
-        asked("check : 1:S2"),
-        request(&[(0, None), (1, Some(2)), (2, None)], 0, None)
-    );
-    assert_eq!(
-        asked("check 2: tid:5 tid:9"),
-        request(&[(2, None)], 5, Some(Tid(9)))
-    );
+    assert_eq!(asked("check : 1:S2"), request(&[(0, None), (1, Some(2)), (2, None)], 0, None));
+    assert_eq!(asked("check 2: tid:5 tid:9"), request(&[(2, None)], 5, Some(Tid(9))));
     let session = Session::new("check :S1").answer(table()).ack("");
     assert_eq!(session.printed(), "");
     let failure = |words| Session::new(words).answer(table()).failure().to_owned();
-    assert_eq!(
-        failure("check 3:"),
-        "unknown partition 3: the cluster has 3 of them"
-    );
+    assert_eq!(failure("check 3:"), "unknown partition 3: the cluster has 3 of them");
     assert_eq!(failure("check 1:S7"), "unknown storage S7: it has no cell");
 }
 
@@ -465,22 +372,11 @@ fn flush_log_tells_when_nobody_hears() {
     let session = session.answer(Packet::AnswerPrimary { nid });
     assert!(matches!(
         &session.out[..],
-        [
-            Output::Send {
-                packet: Packet::FlushLog {},
-                ..
-            },
-            Output::Exit {
-                exit: Exit::Success
-            }
-        ]
+        [Output::Send { packet: Packet::FlushLog {}, .. }, Output::Exit { exit: Exit::Success }]
     ));
     let text = "Not connected to a primary master.";
     let session = Session::new("flush_log").answer(Packet::error(ErrorCode::NotReady, text));
-    assert_eq!(
-        session.failure(),
-        "ERROR: Not connected to a primary master."
-    );
+    assert_eq!(session.failure(), "ERROR: Not connected to a primary master.");
 }
 
 #[test]
@@ -492,10 +388,7 @@ fn refusals_and_failures() {
     let text = "Cannot exit recovery without any storage node";
     assert_eq!(failure(ErrorCode::Denied, text), text);
     let text = "unexpected packet: no handler found in identification";
-    assert_eq!(
-        failure(ErrorCode::ProtocolError, text),
-        "127.0.0.1:9999 is not an admin node"
-    );
+    assert_eq!(failure(ErrorCode::ProtocolError, text), "127.0.0.1:9999 is not an admin node");
     assert_eq!(
         failure(ErrorCode::ProtocolError, "connection to master lost"),
         "ERROR: connection to master lost"
@@ -510,11 +403,7 @@ fn refusals_and_failures() {
     assert_eq!(session.failure(), "ERROR: Connection closed");
     // An answer of another type than expected, and one that was not expected at all.
     let session = Session::new("print cluster").answer(Packet::ack("yes"));
-    assert!(
-        session.failure().starts_with("ERROR: "),
-        "{}",
-        session.failure()
-    );
+    assert!(session.failure().starts_with("ERROR: "), "{}", session.failure());
     let session =
         Session::new("print cluster").answer(Packet::AnswerNodeList { nodes: Vec::new() });
     assert_eq!(session.failure(), "ERROR: Connection closed");

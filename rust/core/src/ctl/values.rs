@@ -69,9 +69,7 @@ fn names<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> String {
 pub(super) fn cluster_state(text: &str) -> Result<ClusterState, UsageError> {
     ClusterState::from_name(&text.to_ascii_uppercase()).ok_or_else(|| {
         let expected = names(ClusterState::ALL, ClusterState::name);
-        UsageError(format!(
-            "unknown cluster state '{text}': expected one of {expected}"
-        ))
+        UsageError(format!("unknown cluster state '{text}': expected one of {expected}"))
     })
 }
 
@@ -79,8 +77,6 @@ pub(super) fn cluster_state(text: &str) -> Result<ClusterState, UsageError> {
 pub(super) fn node_type(text: &str) -> Result<NodeType, UsageError> {
     NodeType::from_name(&text.to_ascii_uppercase()).ok_or_else(|| {
         let expected = names(NodeType::ALL, NodeType::name);
-        UsageError(format!(
-            "unknown node type '{text}': expected one of {expected}"
-        ))
+        UsageError(format!("unknown node type '{text}': expected one of {expected}"))
     })
 }

@@ -76,17 +76,8 @@ pub fn changed<E>(
     own: Option<NodeId>,
     mut up_to: impl FnMut(Partition) -> Result<Tid, E>,
 ) -> Result<Rows, E> {
-    let mut after = if change.full {
-        Rows::new()
-    } else {
-        rows.clone()
-    };
-    for &CellChange {
-        partition,
-        nid,
-        state,
-    } in &change.cells
-    {
+    let mut after = if change.full { Rows::new() } else { rows.clone() };
+    for &CellChange { partition, nid, state } in &change.cells {
         let key = (partition, nid);
         if state == CellState::Discarded {
             after.remove(&key);
@@ -106,13 +97,7 @@ pub fn changed<E>(
             None if state.is_readable() => Tid::ZERO,
             None => change.last_pack,
         });
-        let row = CellRow {
-            partition,
-            nid,
-            state,
-            tid,
-            pack,
-        };
+        let row = CellRow { partition, nid, state, tid, pack };
         after.insert(key, row);
     }
     Ok(after)
@@ -134,9 +119,7 @@ pub fn renamed(rows: &Rows, old: NodeId, new: NodeId) -> Rows {
 /// Number of partitions: 1 + the greatest one (spec storage.md 4.1).
 #[must_use]
 pub fn partitions(rows: &Rows) -> u32 {
-    rows.keys()
-        .next_back()
-        .map_or(0, |(partition, _)| partition.0.saturating_add(1))
+    rows.keys().next_back().map_or(0, |(partition, _)| partition.0.saturating_add(1))
 }
 
 #[cfg(test)]

@@ -203,10 +203,7 @@ impl WriteJob {
                         + metadata.extension.len()
                         + metadata.oids.len() * size_of::<Oid>()
                 });
-                metadata
-                    + objects
-                        .map(|o| payload(&o.payload) + ROW_BYTES)
-                        .sum::<usize>()
+                metadata + objects.map(|o| payload(&o.payload) + ROW_BYTES).sum::<usize>()
             }
             Self::AddTransactions(rows) => rows
                 .iter()
@@ -226,10 +223,9 @@ impl WriteJob {
     /// The limit that it goes over; the job must not be carried out, not even in part.
     pub fn check(&self) -> Result<(), Refusal> {
         match self {
-            Self::ChangeTable(change) => change
-                .cells
-                .iter()
-                .try_for_each(|cell| partition(cell.partition)),
+            Self::ChangeTable(change) => {
+                change.cells.iter().try_for_each(|cell| partition(cell.partition))
+            }
             Self::Spill { ttid, oid, .. } => id(ttid.0).and(id(oid.0)),
             Self::Vote(vote) => check_vote(vote),
             Self::Lock { ttid, tid, .. }
@@ -263,11 +259,7 @@ fn check_vote(vote: &Vote) -> Result<(), Refusal> {
         return Ok(());
     };
     oids(&transaction.oids)?;
-    metadata([
-        &transaction.user,
-        &transaction.description,
-        &transaction.extension,
-    ])?;
+    metadata([&transaction.user, &transaction.description, &transaction.extension])?;
     match &transaction.pack {
         Some(pack) => {
             id(pack.pack_tid.0)?;

@@ -56,10 +56,7 @@ impl NodeDirectory {
     ) -> Result<Vec<NodeChange>, StaleNotification> {
         let last = self.last_notification.filter(|_| !full_list);
         if timestamp.0.is_nan() || last.is_some_and(|last| timestamp.0 <= last.0) {
-            return Err(StaleNotification {
-                received: timestamp,
-                last,
-            });
+            return Err(StaleNotification { received: timestamp, last });
         }
         self.last_notification = Some(timestamp);
         let mut changes = Vec::new();
@@ -119,10 +116,7 @@ impl NodeDirectory {
     /// NID changes; any other node is its NID, and its address changes.
     fn subject(&self, info: &NodeInfo) -> Option<NodeKey> {
         let by_nid = info.nid.and_then(|nid| self.by_nid(nid));
-        let by_address = info
-            .address
-            .as_ref()
-            .and_then(|address| self.find_address(address));
+        let by_address = info.address.as_ref().and_then(|address| self.find_address(address));
         if info.node_type == NodeType::Master || info.nid.is_none() {
             return by_address.map(|(key, _)| key).or(by_nid);
         }
@@ -144,10 +138,7 @@ impl NodeDirectory {
         }
         let known = subject.is_some();
         let key = subject.unwrap_or_else(|| self.create(info.node_type));
-        let robbed = [
-            self.set_nid(key, info.nid),
-            self.set_address(key, info.address.clone()),
-        ];
+        let robbed = [self.set_nid(key, info.nid), self.set_address(key, info.address.clone())];
         for other in robbed.into_iter().flatten() {
             let nobody = |record: &NodeRecord| record.nid.is_none() && record.address.is_none();
             if self.get(other).is_some_and(nobody) {

@@ -177,10 +177,7 @@ fn apply(
     let changes = changes.unwrap().into_iter();
     changes
         .map(|change| {
-            assert_eq!(
-                change.key.is_none(),
-                change.info.state == NodeState::Unknown
-            );
+            assert_eq!(change.key.is_none(), change.info.state == NodeState::Unknown);
             let name = nids(std::slice::from_ref(&change.info));
             (name, change.previous, change.info.state)
         })
@@ -191,11 +188,8 @@ fn apply(
 fn a_full_list_replaces_what_was_known_but_what_is_kept() {
     use NodeState::{Down, Running, Unknown};
     let mut nodes = NodeDirectory::default();
-    let old = [
-        info(Storage, 1, 1, Running),
-        info(Storage, 2, 2, Running),
-        info(Storage, 9, 9, Running),
-    ];
+    let old =
+        [info(Storage, 1, 1, Running), info(Storage, 2, 2, Running), info(Storage, 9, 9, Running)];
     apply(&mut nodes, 5.0, &old, true);
     let change = apply(&mut nodes, 4.0, &[info(Storage, 1, 1, Running)], true);
     let expected = [
@@ -207,10 +201,7 @@ fn a_full_list_replaces_what_was_known_but_what_is_kept() {
     let change = apply(&mut nodes, 4.5, &[info(Storage, 1, 0, Unknown)], false);
     assert_eq!(change, [("S1".into(), Some(Running), Unknown)]);
     assert_eq!(nodes.len(), 1);
-    assert_eq!(
-        apply(&mut nodes, 4.6, &[info(Client, 1, 0, Unknown)], false),
-        []
-    );
+    assert_eq!(apply(&mut nodes, 4.6, &[info(Client, 1, 0, Unknown)], false), []);
 }
 
 #[test]
@@ -219,12 +210,8 @@ fn times_of_notifications_increase() {
     let list = [info(Storage, 1, 1, NodeState::Running)];
     apply(&mut nodes, 5.0, &list, true);
     for time in [5.0, 4.0, f64::NAN] {
-        let change = nodes.apply(
-            Timestamp(time),
-            &[info(Storage, 1, 1, NodeState::Down)],
-            false,
-            |_| true,
-        );
+        let change =
+            nodes.apply(Timestamp(time), &[info(Storage, 1, 1, NodeState::Down)], false, |_| true);
         assert!(change.is_err());
     }
     assert!(nodes.is_running(nid(Storage, 1)));

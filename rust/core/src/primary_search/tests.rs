@@ -7,17 +7,11 @@ use crate::links::Links;
 const TIMER: TimerId = TimerId(7);
 
 fn master(port: u16) -> Address {
-    Address {
-        host: "127.0.0.1".into(),
-        port,
-    }
+    Address { host: "127.0.0.1".into(), port }
 }
 
 fn at(monotonic_ms: u64) -> Now {
-    Now {
-        monotonic_ms,
-        wall_s: 0.0,
-    }
+    Now { monotonic_ms, wall_s: 0.0 }
 }
 
 struct Owner {
@@ -36,8 +30,7 @@ impl Owner {
     }
 
     fn start(&mut self, now_ms: u64) {
-        self.search
-            .start(at(now_ms), &mut self.links, &mut self.out);
+        self.search.start(at(now_ms), &mut self.links, &mut self.out);
     }
 
     /// What it does first, as text: `connect PORT` or `wait MS`.
@@ -94,15 +87,11 @@ impl Owner {
     }
 
     fn timer(&mut self, now_ms: u64) {
-        assert!(
-            self.search
-                .on_timer(TIMER, at(now_ms), &mut self.links, &mut self.out)
-        );
+        assert!(self.search.on_timer(TIMER, at(now_ms), &mut self.links, &mut self.out));
     }
 
     fn answer(&mut self, packet: Packet, now_ms: u64) -> Identification {
-        self.search
-            .on_identification(packet, at(now_ms), &mut self.links, &mut self.out)
+        self.search.on_identification(packet, at(now_ms), &mut self.links, &mut self.out)
     }
 
     fn not_primary(&mut self, primary: Option<u32>, ports: &[u16], now_ms: u64) -> bool {
@@ -224,10 +213,7 @@ fn once_accepted_the_search_rests_until_the_loss() {
     let own = NodeId(3);
     assert_eq!(
         owner.answer(accept(NodeType::Master, Some(own)), 1),
-        Identification::Accepted {
-            master: Some(NodeId::new(NodeType::Master, 1)),
-            own,
-        }
+        Identification::Accepted { master: NodeId::new(NodeType::Master, 1), own }
     );
     assert_eq!(owner.search.attached(), Some(connection));
     assert_eq!(owner.step(), "");
@@ -239,11 +225,9 @@ fn once_accepted_the_search_rests_until_the_loss() {
 #[test]
 fn refusals_and_other_nodes_are_left_for_the_next_master() {
     let refused = Packet::error(ErrorCode::NotReady, "Retry Later");
-    for packet in [
-        refused,
-        accept(NodeType::Storage, Some(NodeId(1))),
-        accept(NodeType::Master, None),
-    ] {
+    for packet in
+        [refused, accept(NodeType::Storage, Some(NodeId(1))), accept(NodeType::Master, None)]
+    {
         let mut owner = Owner::new(&[1, 2]);
         owner.start(0);
         owner.step();

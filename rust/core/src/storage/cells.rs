@@ -12,24 +12,16 @@ impl Storage {
     /// What the database says at start, or after the NID changed.
     pub(super) fn load_table(&mut self, settings: &Configuration, rows: Vec<CellRow>) {
         let Some(ptid) = settings.ptid else { return };
-        let np = rows
-            .iter()
-            .map(|row| row.partition.index() + 1)
-            .max()
-            .unwrap_or(0);
+        let np = rows.iter().map(|row| row.partition.index() + 1).max().unwrap_or(0);
         let mut table: RowList = vec![Vec::new(); np];
         for row in rows {
-            let cell = neo_wire::Cell {
-                nid: row.nid,
-                state: row.state,
-            };
+            let cell = neo_wire::Cell { nid: row.nid, state: row.state };
             table[row.partition.index()].push(cell);
             if Some(row.nid) == self.nid {
                 self.own.insert(row.partition, row);
             }
         }
-        self.table
-            .load(Some(ptid), settings.replicas.unwrap_or(0), table);
+        self.table.load(Some(ptid), settings.replicas.unwrap_or(0), table);
     }
 
     /// SendPartitionTable. False if a row is empty.
@@ -72,11 +64,7 @@ impl Storage {
         (ptid, num_replicas, cells): (Ptid, u32, Vec<CellChange>),
         cx: &mut Context<'_>,
     ) -> bool {
-        if self
-            .table
-            .ptid()
-            .is_none_or(|own| own.0.checked_add(1) != Some(ptid.0))
-        {
+        if self.table.ptid().is_none_or(|own| own.0.checked_add(1) != Some(ptid.0)) {
             return false;
         }
         self.table.change(ptid, num_replicas, &cells);
@@ -116,9 +104,7 @@ impl Storage {
         let lost: BTreeSet<Partition> = before
             .keys()
             .filter(|partition| {
-                self.own
-                    .get(partition)
-                    .is_none_or(|cell| cell.state == CellState::Corrupted)
+                self.own.get(partition).is_none_or(|cell| cell.state == CellState::Corrupted)
             })
             .copied()
             .collect();
@@ -128,9 +114,7 @@ impl Storage {
                 self.replicating.remove(partition);
                 self.replicated.remove(partition);
             } else if cell.state == CellState::OutOfDate
-                && before
-                    .get(partition)
-                    .is_none_or(|row| row.state != CellState::OutOfDate)
+                && before.get(partition).is_none_or(|row| row.state != CellState::OutOfDate)
             {
                 self.replicating.insert(*partition);
             }

@@ -38,29 +38,15 @@ impl Storage {
         cx: &mut Context<'_>,
     ) {
         let to = Requester { connection, msg_id };
-        match (
-            self.peers.get(&connection).map(|peer| peer.node_type),
-            packet,
-        ) {
+        match (self.peers.get(&connection).map(|peer| peer.node_type), packet) {
             (_, Packet::CloseClient {} | Packet::FlushLog {}) => {}
             (_, Packet::Error { code, message }) => debug!(?code, %message, "the peer reports"),
-            (
-                None,
-                Packet::RequestIdentification {
-                    node_type,
-                    nid,
-                    cluster,
-                    id_timestamp,
-                    ..
-                },
-            ) => self.identify(to, (node_type, nid, cluster, id_timestamp), cx),
+            (None, Packet::RequestIdentification { node_type, nid, cluster, id_timestamp, .. }) => {
+                self.identify(to, (node_type, nid, cluster, id_timestamp), cx)
+            }
             (Some(NodeType::Client), packet) => self.client_packet(to, packet, cx),
             (peer, packet) => {
-                let role = if peer.is_some() {
-                    "storage"
-                } else {
-                    "identification"
-                };
+                let role = if peer.is_some() { "storage" } else { "identification" };
                 self.unexpected(to, role, &packet, cx);
             }
         }
@@ -73,9 +59,7 @@ impl Storage {
         packet: &Packet,
         cx: &mut Context<'_>,
     ) {
-        let lost = self
-            .links
-            .unexpected(to.connection, to.msg_id, role, packet, cx.out);
+        let lost = self.links.unexpected(to.connection, to.msg_id, role, packet, cx.out);
         if lost.is_some() {
             self.gone(to.connection, cx);
         }
@@ -100,33 +84,14 @@ impl Storage {
             if Some(nid) == self.nid {
                 self.refuse(to, "uuid conflict or loopback connection", cx);
             } else if let Some(id_timestamp) = id_timestamp {
-                self.identify_known(
-                    WaitingPeer {
-                        to,
-                        node_type,
-                        nid,
-                        id_timestamp,
-                    },
-                    cx,
-                );
+                self.identify_known(WaitingPeer { to, node_type, nid, id_timestamp }, cx);
             } else {
                 self.not_ready(to, "unknown by master", cx);
             }
         } else if node_type == NodeType::Storage {
-            self.peers.insert(
-                to.connection,
-                Peer {
-                    node_type,
-                    nid: None,
-                    read_only: false,
-                },
-            );
+            self.peers.insert(to.connection, Peer { node_type, nid: None, read_only: false });
             let node_type = NodeType::Storage;
-            let packet = Packet::AcceptIdentification {
-                node_type,
-                nid: None,
-                your_nid: None,
-            };
+            let packet = Packet::AcceptIdentification { node_type, nid: None, your_nid: None };
             self.reply(to, packet, cx);
         } else {
             self.refuse(to, "reject anonymous non-storage node", cx);
@@ -134,23 +99,14 @@ impl Storage {
     }
 
     fn not_ready(&mut self, to: Requester, message: &str, cx: &mut Context<'_>) {
-        self.links.refuse(
-            to.connection,
-            to.msg_id,
-            ErrorCode::NotReady,
-            message,
-            cx.out,
-        );
+        self.links.refuse(to.connection, to.msg_id, ErrorCode::NotReady, message, cx.out);
     }
 
     /// The master must have announced this very node; if it may still do so, the answer waits.
     fn identify_known(&mut self, peer: WaitingPeer, cx: &mut Context<'_>) {
         let node = self.nodes.get(&peer.nid);
         if node.and_then(|node| node.id_timestamp) != Some(peer.id_timestamp) {
-            if self
-                .last_timestamp
-                .is_none_or(|last| last < peer.id_timestamp)
-            {
+            if self.last_timestamp.is_none_or(|last| last < peer.id_timestamp) {
                 debug!(nid = %peer.nid, "identification delayed until the master announces it");
                 self.waiting_peers.push(peer);
             } else {
@@ -173,11 +129,7 @@ impl Storage {
             return;
         }
         let read_only = peer.node_type == NodeType::Client && self.backup_tid.is_some();
-        let accepted = Peer {
-            node_type: peer.node_type,
-            nid: Some(peer.nid),
-            read_only,
-        };
+        let accepted = Peer { node_type: peer.node_type, nid: Some(peer.nid), read_only };
         self.peers.insert(to.connection, accepted);
         let packet = Packet::AcceptIdentification {
             node_type: NodeType::Storage,
@@ -198,8 +150,7 @@ impl Storage {
 
     /// A connection of a peer is gone.
     pub(super) fn peer_closed(&mut self, connection: ConnectionId, cx: &mut Context<'_>) {
-        self.waiting_peers
-            .retain(|peer| peer.to.connection != connection);
+        self.waiting_peers.retain(|peer| peer.to.connection != connection);
         if let Some(peer) = self.peers.remove(&connection) {
             debug!(nid = ?peer.nid, "peer disconnected");
             self.client_disconnected(connection, cx);
@@ -217,10 +168,7 @@ impl Storage {
     }
 
     fn client_packet(&mut self, to: Requester, packet: Packet, cx: &mut Context<'_>) {
-        let read_only = self
-            .peers
-            .get(&to.connection)
-            .is_some_and(|peer| peer.read_only);
+        let read_only = self.peers.get(&to.connection).is_some_and(|peer| peer.read_only);
         if read_only && is_write(&packet) {
             let text = "read-only access because cluster is in backuping mode";
             self.reply_error(to, ErrorCode::ReadOnlyAccess, text, cx);
@@ -232,60 +180,27 @@ impl Storage {
                 self.ask_check(to, (ttid, oid, serial), cx);
             }
             Packet::AskRelockObject { ttid, oid } => self.ask_relock(to, (ttid, oid), cx),
-            Packet::AskStoreTransaction {
-                ttid,
-                user,
-                description,
-                extension,
-                oids,
-                pack,
-            } => {
-                let metadata = TransactionMetadata {
-                    user,
-                    description,
-                    extension,
-                    oids,
-                    pack,
-                };
+            Packet::AskStoreTransaction { ttid, user, description, extension, oids, pack } => {
+                let metadata = TransactionMetadata { user, description, extension, oids, pack };
                 self.ask_store_transaction(to, ttid, metadata, cx);
             }
             Packet::AskVoteTransaction { ttid } => self.ask_vote(to, ttid, cx),
             Packet::AbortTransaction { ttid, .. } => self.abort(ttid, cx),
+            other => self.client_read(to, other, cx),
+        }
+    }
+
+    fn client_read(&mut self, to: Requester, packet: Packet, cx: &mut Context<'_>) {
+        match packet {
             Packet::AskFinalTID { ttid } => self.read(to, ReadRequest::FinalTid(ttid), cx),
             Packet::AskObject { oid, at, before } => {
                 self.read(to, ReadRequest::Object { oid, at, before }, cx);
             }
-            Packet::AskTIDs {
-                first,
-                last,
-                partition,
-            } => {
-                self.read(
-                    to,
-                    ReadRequest::Tids {
-                        first,
-                        last,
-                        partition,
-                    },
-                    cx,
-                );
+            Packet::AskTIDs { first, last, partition } => {
+                self.read(to, ReadRequest::Tids { first, last, partition }, cx);
             }
-            Packet::AskTIDsFrom {
-                min_tid: min,
-                max_tid: max,
-                length,
-                partition,
-            } => {
-                self.read(
-                    to,
-                    ReadRequest::TidsFrom {
-                        partition,
-                        min,
-                        max,
-                        length,
-                    },
-                    cx,
-                );
+            Packet::AskTIDsFrom { min_tid: min, max_tid: max, length, partition } => {
+                self.read(to, ReadRequest::TidsFrom { partition, min, max, length }, cx);
             }
             Packet::AskTransactionInformation { tid } => {
                 self.read(to, ReadRequest::Transaction(tid), cx);
@@ -293,28 +208,11 @@ impl Storage {
             Packet::AskObjectHistory { oid, first, last } => {
                 self.read(to, ReadRequest::History { oid, first, last }, cx);
             }
-            Packet::AskOIDsFrom {
-                partition,
-                length,
-                min_oid,
-                tid,
-            } => {
-                self.read(
-                    to,
-                    ReadRequest::OidsFrom {
-                        partition,
-                        min_oid,
-                        length,
-                        tid,
-                    },
-                    cx,
-                );
+            Packet::AskOIDsFrom { partition, length, min_oid, tid } => {
+                self.read(to, ReadRequest::OidsFrom { partition, min_oid, length, tid }, cx);
             }
             other => {
-                warn!(
-                    packet = other.name(),
-                    "a client asks what is not known here"
-                );
+                warn!(packet = other.name(), "a client asks what is not known here");
                 self.unexpected(to, "client", &other, cx);
             }
         }

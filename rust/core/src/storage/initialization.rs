@@ -37,11 +37,7 @@ impl Storage {
                 }
                 None => self.refuse(to, "there is no partition table here", cx),
             },
-            Packet::SendPartitionTable {
-                ptid: Some(ptid),
-                num_replicas,
-                rows,
-            } => {
+            Packet::SendPartitionTable { ptid: Some(ptid), num_replicas, rows } => {
                 if !self.full_table((ptid, num_replicas, rows), cx) {
                     self.refuse(to, "Partial partition table received", cx);
                 }
@@ -98,18 +94,11 @@ impl Storage {
 
     /// From the master only what is in the database counts.
     pub(super) fn master_final_tid(&mut self, to: Requester, ttid: Ttid, cx: &mut Context<'_>) {
-        self.ask_read(
-            Query::FinalTid(ttid),
-            Job::Read(to, None, Asked::FinalTid),
-            cx,
-        );
+        self.ask_read(Query::FinalTid(ttid), Job::Read(to, None, Asked::FinalTid), cx);
     }
 
     pub(super) fn pack_orders(&mut self, to: Requester, min_id: Tid, cx: &mut Context<'_>) {
-        let query = Query::PackOrders {
-            min: min_id,
-            partitions: self.readable(),
-        };
+        let query = Query::PackOrders { min: min_id, partitions: self.readable() };
         self.ask_read(query, Job::Read(to, None, Asked::PackOrders), cx);
     }
 

@@ -172,11 +172,7 @@ impl Storage {
     /// PROTOCOL_ERROR: the connection ends.
     pub(super) fn refuse(&mut self, to: Requester, message: &str, cx: &mut Context<'_>) {
         let code = ErrorCode::ProtocolError;
-        if self
-            .links
-            .refuse(to.connection, to.msg_id, code, message, cx.out)
-            .is_some()
-        {
+        if self.links.refuse(to.connection, to.msg_id, code, message, cx.out).is_some() {
             self.gone(to.connection, cx);
         }
     }

@@ -37,13 +37,7 @@ impl Storage {
         }
         for partition in &candidates {
             if let Some(Some(tid)) = self.replicated.insert(*partition, None) {
-                self.tell_master(
-                    Packet::NotifyReplicationDone {
-                        partition: *partition,
-                        tid,
-                    },
-                    cx,
-                );
+                self.tell_master(Packet::NotifyReplicationDone { partition: *partition, tid }, cx);
             }
         }
         self.lock_normally(&candidates, cx);

@@ -66,11 +66,7 @@ impl Storage {
         if other.deadlock.insert(oid) {
             let connection = other.connection;
             info!(%oid, older = %ttid, younger = %holder, "possible deadlock");
-            self.links.notify(
-                connection,
-                Packet::NotifyDeadlock { ttid: holder, oid },
-                cx.out,
-            );
+            self.links.notify(connection, Packet::NotifyDeadlock { ttid: holder, oid }, cx.out);
         }
         Lock::Delay
     }
@@ -111,11 +107,7 @@ impl Storage {
         if transaction.checking.contains(&oid) {
             return Lock::Delay;
         }
-        match transaction
-            .stores
-            .get(&oid)
-            .and_then(|store| store.value_tid)
-        {
+        match transaction.stores.get(&oid).and_then(|store| store.value_tid) {
             Some(base) if base != serial => Lock::Conflict(base),
             _ => Lock::Locked,
         }

@@ -37,14 +37,11 @@ impl Storage {
             extra: Map(self.extra()),
         };
         let asked = Asked::Identification;
-        self.search
-            .on_connected(connection, request, asked, &mut self.links, cx.out);
+        self.search.on_connected(connection, request, asked, &mut self.links, cx.out);
     }
 
     pub(super) fn master_identified(&mut self, packet: Packet, cx: &mut Context<'_>) {
-        let outcome = self
-            .search
-            .on_identification(packet, cx.now, &mut self.links, cx.out);
+        let outcome = self.search.on_identification(packet, cx.now, &mut self.links, cx.out);
         let Identification::Accepted { own, .. } = outcome else {
             return;
         };
@@ -86,18 +83,14 @@ impl Storage {
             self.end_operation(cx);
             self.phase = Phase::Searching;
         }
-        self.search
-            .on_closed(connection, established, cx.now, &mut self.links, cx.out);
+        self.search.on_closed(connection, established, cx.now, &mut self.links, cx.out);
     }
 
     /// Every peer but the master is left, and what is in memory of them is forgotten.
     pub(super) fn end_operation(&mut self, cx: &mut Context<'_>) {
         self.epoch += 1;
-        let connections: Vec<ConnectionId> = self
-            .links
-            .ids()
-            .filter(|id| !self.search.owns(*id))
-            .collect();
+        let connections: Vec<ConnectionId> =
+            self.links.ids().filter(|id| !self.search.owns(*id)).collect();
         for connection in connections {
             self.links.close(connection, cx.out);
         }
@@ -115,14 +108,9 @@ impl Storage {
         cx: &mut Context<'_>,
     ) {
         let to = Requester { connection, msg_id };
-        if let Packet::NotPrimaryMaster {
-            primary,
-            known_masters,
-        } = packet
-        {
+        if let Packet::NotPrimaryMaster { primary, known_masters } = packet {
             let told = (primary, known_masters);
-            self.search
-                .on_not_primary(connection, told, cx.now, &mut self.links, cx.out);
+            self.search.on_not_primary(connection, told, cx.now, &mut self.links, cx.out);
             return;
         }
         match packet {
@@ -131,11 +119,7 @@ impl Storage {
                 self.node_information(to, timestamp, nodes, cx);
             }
             Packet::NotifyClusterInformation { state } => self.cluster_state(state),
-            Packet::NotifyPartitionChanges {
-                ptid,
-                num_replicas,
-                cells,
-            } => {
+            Packet::NotifyPartitionChanges { ptid, num_replicas, cells } => {
                 if !self.table_changes((ptid, num_replicas, cells), cx) {
                     self.refuse(to, "wrong partition table id", cx);
                 }

@@ -217,9 +217,7 @@ impl Storage {
     }
 
     fn is_readable(&self, partition: Partition) -> bool {
-        self.own
-            .get(&partition)
-            .is_some_and(|cell| cell.state.is_readable())
+        self.own.get(&partition).is_some_and(|cell| cell.state.is_readable())
     }
 
     fn readable(&self) -> Vec<Partition> {
@@ -245,10 +243,7 @@ impl Storage {
     ) {
         match incoming {
             Incoming::Nothing => {}
-            Incoming::Answer {
-                context: Asked::Identification,
-                packet,
-            } => {
+            Incoming::Answer { context: Asked::Identification, packet } => {
                 self.master_identified(packet, cx);
             }
             Incoming::Packet { msg_id, packet } => {
@@ -271,17 +266,8 @@ impl Storage {
     }
 
     fn extra(&self) -> Vec<(Text, Value)> {
-        let path = self
-            .config
-            .device_path
-            .iter()
-            .cloned()
-            .map(Value::Bin)
-            .collect();
-        vec![
-            ("devpath".into(), Value::Array(path)),
-            ("new_nid".into(), Value::Array(Vec::new())),
-        ]
+        let path = self.config.device_path.iter().cloned().map(Value::Bin).collect();
+        vec![("devpath".into(), Value::Array(path)), ("new_nid".into(), Value::Array(Vec::new()))]
     }
 }
 
@@ -299,10 +285,7 @@ impl Node for Storage {
             Input::Start => self.search.start(now, &mut self.links, cx.out),
             Input::Accepted { connection } => self.links.accepted(connection),
             Input::Connected { connection } => self.connected(connection, cx),
-            Input::Received {
-                connection,
-                message,
-            } => {
+            Input::Received { connection, message } => {
                 let received = self.links.receive(connection, message, cx.out);
                 if received.lost.is_some() {
                     self.gone(connection, cx);

@@ -18,12 +18,7 @@ pub(super) struct Requester {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum WriteRequest {
     /// AskStoreObject.
-    Store {
-        oid: Oid,
-        serial: Tid,
-        data: Option<StoredData>,
-        data_serial: Option<Tid>,
-    },
+    Store { oid: Oid, serial: Tid, data: Option<StoredData>, data_serial: Option<Tid> },
     /// AskCheckCurrentSerial.
     Check { oid: Oid, serial: Tid },
     /// AskRelockObject.
@@ -73,9 +68,7 @@ pub(super) struct DelayedRead {
 impl Storage {
     /// Keeps a write until locks are released; the older transactions go first.
     pub(super) fn delay_write(&mut self, delayed: DelayedWrite) {
-        let place = self
-            .write_queue
-            .partition_point(|other| other.ttid <= delayed.ttid);
+        let place = self.write_queue.partition_point(|other| other.ttid <= delayed.ttid);
         self.write_queue.insert(place, delayed);
     }
 

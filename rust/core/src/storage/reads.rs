@@ -11,35 +11,17 @@ use crate::database::{Answer, Loaded, ObjectRevision, Query, Revision};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadRequest {
     /// AskObject.
-    Object {
-        oid: Oid,
-        at: Option<Tid>,
-        before: Option<Tid>,
-    },
+    Object { oid: Oid, at: Option<Tid>, before: Option<Tid> },
     /// AskObjectHistory.
     History { oid: Oid, first: u64, last: u64 },
     /// AskTIDsFrom.
-    TidsFrom {
-        partition: Partition,
-        min: Tid,
-        max: Tid,
-        length: u64,
-    },
+    TidsFrom { partition: Partition, min: Tid, max: Tid, length: u64 },
     /// AskOIDsFrom.
-    OidsFrom {
-        partition: Partition,
-        min_oid: Oid,
-        length: u64,
-        tid: Tid,
-    },
+    OidsFrom { partition: Partition, min_oid: Oid, length: u64, tid: Tid },
     /// AskTransactionInformation.
     Transaction(Tid),
     /// AskTIDs of one partition, or of all.
-    Tids {
-        first: u64,
-        last: u64,
-        partition: Partition,
-    },
+    Tids { first: u64, last: u64, partition: Partition },
     /// AskFinalTID of a transaction that is not in memory.
     FinalTid(Ttid),
 }
@@ -54,10 +36,7 @@ impl Storage {
                 self.refuse(to, "invalid offsets", cx);
             }
             ReadRequest::FinalTid(ttid) if self.transactions.contains_key(&ttid) => {
-                let tid = self
-                    .transactions
-                    .get(&ttid)
-                    .and_then(|transaction| transaction.tid);
+                let tid = self.transactions.get(&ttid).and_then(|transaction| transaction.tid);
                 self.reply(to, Packet::AnswerFinalTID { tid }, cx);
             }
             request => self.try_read(to, request, cx),
@@ -71,10 +50,7 @@ impl Storage {
         if partition.is_some_and(|partition| !self.is_readable(partition)) {
             self.reply_error(to, ErrorCode::NonReadableCell, "", cx);
         } else if self.must_wait(request) {
-            self.read_queue.push_back(DelayedRead {
-                requester: to,
-                request,
-            });
+            self.read_queue.push_back(DelayedRead { requester: to, request });
         } else {
             let (query, asked) = self.query(request);
             self.ask_read(query, Job::Read(to, partition, asked), cx);
@@ -83,45 +59,22 @@ impl Storage {
 
     /// A read-only client of a cluster in backup mode only sees what is complete (12.9).
     fn bounded(&self, to: Requester, request: ReadRequest) -> ReadRequest {
-        let read_only = self
-            .peers
-            .get(&to.connection)
-            .is_some_and(|peer| peer.read_only);
+        let read_only = self.peers.get(&to.connection).is_some_and(|peer| peer.read_only);
         let Some(limit) = self.backup_tid.filter(|_| read_only) else {
             return request;
         };
         match request {
-            ReadRequest::Object {
-                oid, at: Some(at), ..
-            } if at > limit => ReadRequest::Object {
-                oid,
-                at: Some(Tid::ZERO),
-                before: None,
-            },
-            ReadRequest::Object {
-                oid,
-                at: None,
-                before,
-            } => {
+            ReadRequest::Object { oid, at: Some(at), .. } if at > limit => {
+                ReadRequest::Object { oid, at: Some(Tid::ZERO), before: None }
+            }
+            ReadRequest::Object { oid, at: None, before } => {
                 let next = limit.next();
                 let before = Some(before.map_or(next, |before| before.min(next)));
-                ReadRequest::Object {
-                    oid,
-                    at: None,
-                    before,
-                }
+                ReadRequest::Object { oid, at: None, before }
             }
-            ReadRequest::TidsFrom {
-                partition,
-                min,
-                max,
-                length,
-            } => ReadRequest::TidsFrom {
-                partition,
-                min,
-                max: max.min(limit),
-                length,
-            },
+            ReadRequest::TidsFrom { partition, min, max, length } => {
+                ReadRequest::TidsFrom { partition, min, max: max.min(limit), length }
+            }
             other => other,
         }
     }
@@ -136,10 +89,7 @@ impl Storage {
             }
             ReadRequest::Transaction(tid) => Some(self.partition(tid.0)),
             ReadRequest::FinalTid(ttid) => Some(self.partition(ttid.0)),
-            ReadRequest::Tids {
-                partition: Partition::INVALID,
-                ..
-            } => None,
+            ReadRequest::Tids { partition: Partition::INVALID, .. } => None,
             ReadRequest::Tids { partition, .. } => Some(partition),
         }
     }
@@ -150,10 +100,9 @@ impl Storage {
             ReadRequest::Object { oid, .. } | ReadRequest::History { oid, .. } => {
                 self.read_locks.contains_key(&oid)
             }
-            ReadRequest::TidsFrom { max, .. } | ReadRequest::OidsFrom { tid: max, .. } => self
-                .transactions
-                .values()
-                .any(|t| t.tid.is_some_and(|tid| tid <= max)),
+            ReadRequest::TidsFrom { max, .. } | ReadRequest::OidsFrom { tid: max, .. } => {
+                self.transactions.values().any(|t| t.tid.is_some_and(|tid| tid <= max))
+            }
             _ => false,
         }
     }
@@ -170,62 +119,22 @@ impl Storage {
             }
             ReadRequest::History { oid, first, last } => {
                 let length = last - first;
-                (
-                    Query::History {
-                        oid,
-                        offset: first,
-                        length,
-                    },
-                    Asked::History(oid),
-                )
+                (Query::History { oid, offset: first, length }, Asked::History(oid))
             }
-            ReadRequest::TidsFrom {
-                partition,
-                min,
-                max,
-                length,
-            } => (
-                Query::TidsFrom {
-                    partition,
-                    min,
-                    max,
-                    length,
-                },
-                Asked::TidsFrom,
-            ),
-            ReadRequest::OidsFrom {
-                partition,
-                min_oid,
-                length,
-                tid,
-            } => (
-                Query::OidsFrom {
-                    partition,
-                    min_oid,
-                    length,
-                    tid,
-                },
-                Asked::OidsFrom,
-            ),
+            ReadRequest::TidsFrom { partition, min, max, length } => {
+                (Query::TidsFrom { partition, min, max, length }, Asked::TidsFrom)
+            }
+            ReadRequest::OidsFrom { partition, min_oid, length, tid } => {
+                (Query::OidsFrom { partition, min_oid, length, tid }, Asked::OidsFrom)
+            }
             ReadRequest::Transaction(tid) => (Query::Transaction(tid), Asked::Transaction(tid)),
             ReadRequest::FinalTid(ttid) => (Query::FinalTid(ttid), Asked::FinalTid),
-            ReadRequest::Tids {
-                first,
-                last,
-                partition,
-            } => {
+            ReadRequest::Tids { first, last, partition } => {
                 let partitions = match partition {
                     Partition::INVALID => self.readable(),
                     partition => vec![partition],
                 };
-                (
-                    Query::Tids {
-                        partitions,
-                        offset: first,
-                        length: last - first,
-                    },
-                    Asked::Tids,
-                )
+                (Query::Tids { partitions, offset: first, length: last - first }, Asked::Tids)
             }
         }
     }
@@ -278,10 +187,9 @@ impl Storage {
                 Packet::AnswerTIDs { tids }
             }
             (Asked::TidsFrom, Answer::Tids(tids)) => Packet::AnswerTIDsFrom { tids },
-            (Asked::OidsFrom, Answer::OidsFrom(found)) => Packet::AnswerOIDsFrom {
-                next_oid: found.next,
-                oids: found.oids,
-            },
+            (Asked::OidsFrom, Answer::OidsFrom(found)) => {
+                Packet::AnswerOIDsFrom { next_oid: found.next, oids: found.oids }
+            }
             (Asked::Spilled(base, conflict), Answer::Spilled(data)) => {
                 self.give_back_data(to, (base, conflict), data, cx);
                 return;
@@ -295,24 +203,14 @@ impl Storage {
     }
 
     fn is_visible(&self, to: Requester, tid: Tid) -> bool {
-        let read_only = self
-            .peers
-            .get(&to.connection)
-            .is_some_and(|peer| peer.read_only);
-        self.backup_tid
-            .filter(|_| read_only)
-            .is_none_or(|limit| tid <= limit)
+        let read_only = self.peers.get(&to.connection).is_some_and(|peer| peer.read_only);
+        self.backup_tid.filter(|_| read_only).is_none_or(|limit| tid <= limit)
     }
 }
 
 fn loaded_packet(oid: Oid, loaded: Loaded) -> Packet {
     match loaded {
-        Loaded::Found(ObjectRevision {
-            tid,
-            next_tid,
-            data,
-            value_tid,
-        }) => {
+        Loaded::Found(ObjectRevision { tid, next_tid, data, value_tid }) => {
             let (compression, checksum, bytes) = match data {
                 Some(data) => (Some(data.compression), data.checksum, data.data),
                 None => (None, Digest::ZERO, bytes::Bytes::new()),

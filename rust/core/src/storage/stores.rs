@@ -17,15 +17,8 @@ const MAX_SERIALS: usize = 200_000;
 impl Storage {
     /// AskStoreObject: checks what was received (spec storage.md 7.1), then locks and stores.
     pub(super) fn ask_store(&mut self, to: Requester, packet: Packet, cx: &mut Context<'_>) {
-        let Packet::AskStoreObject {
-            oid,
-            serial,
-            compression,
-            checksum,
-            data,
-            data_serial,
-            ttid,
-        } = packet
+        let Packet::AskStoreObject { oid, serial, compression, checksum, data, data_serial, ttid } =
+            packet
         else {
             return;
         };
@@ -40,22 +33,13 @@ impl Storage {
         let data = if data.is_empty() && checksum == Digest::ZERO {
             None
         } else if Digest::of(&data) == checksum {
-            Some(StoredData {
-                compression,
-                checksum,
-                data,
-            })
+            Some(StoredData { compression, checksum, data })
         } else {
             self.refuse(to, "invalid checksum", cx);
             return;
         };
         self.register(to, ttid);
-        let request = WriteRequest::Store {
-            oid,
-            serial,
-            data,
-            data_serial,
-        };
+        let request = WriteRequest::Store { oid, serial, data, data_serial };
         self.execute(to, ttid, request, cx);
     }
 
@@ -98,9 +82,7 @@ impl Storage {
         let Some(client) = self.peers.get(&to.connection).and_then(|peer| peer.nid) else {
             return;
         };
-        self.transactions
-            .entry(ttid)
-            .or_insert_with(|| Transaction::new(client, to.connection));
+        self.transactions.entry(ttid).or_insert_with(|| Transaction::new(client, to.connection));
     }
 
     /// Locks, then does what was asked.
@@ -119,11 +101,7 @@ impl Storage {
         }
         match self.lock(ttid, serial, oid, cx) {
             Lock::Delay => {
-                self.delay_write(DelayedWrite {
-                    ttid,
-                    requester: to,
-                    request,
-                });
+                self.delay_write(DelayedWrite { ttid, requester: to, request });
             }
             Lock::LookUp => {
                 let job = Job::LastSerial(to, ttid, request);
@@ -192,15 +170,8 @@ impl Storage {
             Lock::Lockless | Lock::Delay | Lock::LookUp => Some(Tid::ZERO),
         };
         match &request {
-            WriteRequest::Store {
-                oid,
-                data_serial: Some(target),
-                ..
-            } if conflict.is_none() => {
-                let query = Query::HasRecord {
-                    oid: *oid,
-                    tid: *target,
-                };
+            WriteRequest::Store { oid, data_serial: Some(target), .. } if conflict.is_none() => {
+                let query = Query::HasRecord { oid: *oid, tid: *target };
                 if let Some(transaction) = self.transactions.get_mut(&ttid) {
                     transaction.checking.insert(*oid);
                 }
@@ -253,35 +224,19 @@ impl Storage {
                     transaction.serials.entry(oid).or_insert(serial);
                 }
             }
-            WriteRequest::Store {
-                oid,
-                serial,
-                data,
-                data_serial,
-            } => {
+            WriteRequest::Store { oid, serial, data, data_serial } => {
                 self.forget_store(ttid, oid, cx);
                 let payload = data.clone().map_or(Payload::Nothing, Payload::Data);
-                let store = Store {
-                    payload,
-                    value_tid: data_serial,
-                };
+                let store = Store { payload, value_tid: data_serial };
                 self.stored_bytes += store.bytes();
                 if let Some(transaction) = self.transactions.get_mut(&ttid) {
                     transaction.serials.insert(oid, serial);
                     transaction.stores.insert(oid, store);
                 }
                 if let Some(data) = data.filter(|_| self.stored_bytes > self.config.memory_limit) {
-                    let job = WriteJob::Spill {
-                        ttid,
-                        oid,
-                        data: data.clone(),
-                    };
-                    let request = WriteRequest::Store {
-                        oid,
-                        serial,
-                        data: Some(data),
-                        data_serial,
-                    };
+                    let job = WriteJob::Spill { ttid, oid, data: data.clone() };
+                    let request =
+                        WriteRequest::Store { oid, serial, data: Some(data), data_serial };
                     self.ask_write(vec![job], Job::Spill(to, ttid, request, answer), cx);
                     return;
                 }
@@ -307,10 +262,7 @@ impl Storage {
             self.refuse(to, "the data can not be stored", cx);
             return;
         };
-        let store = self
-            .transactions
-            .get_mut(&ttid)
-            .and_then(|t| t.stores.get_mut(oid));
+        let store = self.transactions.get_mut(&ttid).and_then(|t| t.stores.get_mut(oid));
         match store {
             Some(store) if store.payload == Payload::Data(data.clone()) => {
                 self.stored_bytes -= store.bytes();
@@ -374,11 +326,7 @@ impl Storage {
         data: Option<StoredData>,
         cx: &mut Context<'_>,
     ) {
-        let conflict = Some(RelockConflict {
-            base_serial,
-            conflict,
-            data,
-        });
+        let conflict = Some(RelockConflict { base_serial, conflict, data });
         self.reply(to, Packet::AnswerRelockObject { conflict }, cx);
     }
 }

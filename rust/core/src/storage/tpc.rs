@@ -51,16 +51,8 @@ impl Storage {
             return;
         }
         let objects = transaction.objects(|oid| self.is_readable(self.partition(oid.0)));
-        let voted = if metadata.is_some() {
-            Voted::Metadata
-        } else {
-            Voted::Objects
-        };
-        let vote = WriteJob::Vote(Vote {
-            ttid,
-            objects,
-            transaction: metadata,
-        });
+        let voted = if metadata.is_some() { Voted::Metadata } else { Voted::Objects };
+        let vote = WriteJob::Vote(Vote { ttid, objects, transaction: metadata });
         if let Err(refusal) = vote.check() {
             self.refuse(to, &refusal.to_string(), cx);
             return;
@@ -83,11 +75,7 @@ impl Storage {
             return;
         };
         if transaction.voted == Voted::No || transaction.tid.is_some() || tid < ttid.as_tid() {
-            self.refuse(
-                to,
-                &format!("transaction {ttid} can not be locked as {tid}"),
-                cx,
-            );
+            self.refuse(to, &format!("transaction {ttid} can not be locked as {tid}"), cx);
             return;
         }
         transaction.tid = Some(tid);
@@ -96,11 +84,7 @@ impl Storage {
         }
         let answer = Packet::AnswerInformationLocked { ttid };
         if transaction.voted == Voted::Metadata {
-            let job = WriteJob::Lock {
-                ttid,
-                tid,
-                approve_pack,
-            };
+            let job = WriteJob::Lock { ttid, tid, approve_pack };
             self.ask_write(vec![job], Job::Reply(to, answer), cx);
         } else {
             self.reply(to, answer, cx);
@@ -127,8 +111,7 @@ impl Storage {
         };
         if let Some(tid) = transaction.tid {
             let oids: Vec<_> = transaction.stores.keys().copied().collect();
-            oids.into_iter()
-                .for_each(|oid| self.remember_serial(oid, tid));
+            oids.into_iter().for_each(|oid| self.remember_serial(oid, tid));
         }
         self.forget_transaction(ttid, cx);
     }
@@ -223,9 +206,7 @@ impl Storage {
                     .map(|oid| (*ttid, *oid)),
             );
         }
-        objects
-            .into_iter()
-            .for_each(|(ttid, oid)| self.forget_object(ttid, oid, cx));
+        objects.into_iter().for_each(|(ttid, oid)| self.forget_object(ttid, oid, cx));
         let job = WriteJob::DiscardUnfinished(partitions.iter().copied().collect());
         self.ask_write(vec![job], Job::Nothing, cx);
         // The master does not tell the outcome to a node that has nothing of it any more.
@@ -240,9 +221,7 @@ impl Storage {
             })
             .map(|(ttid, _)| *ttid)
             .collect();
-        np_empty
-            .into_iter()
-            .for_each(|ttid| self.forget_transaction(ttid, cx));
+        np_empty.into_iter().for_each(|ttid| self.forget_transaction(ttid, cx));
         self.released = true;
     }
 

@@ -30,11 +30,7 @@ pub(super) struct Store {
 impl Store {
     /// Bytes that it holds in memory.
     pub fn bytes(&self) -> usize {
-        if let Payload::Data(data) = &self.payload {
-            data.data.len()
-        } else {
-            0
-        }
+        if let Payload::Data(data) = &self.payload { data.data.len() } else { 0 }
     }
 }
 

@@ -21,11 +21,7 @@ fn vectors_of_the_master() {
         assert_eq!(result, 0x03f4_7f95_0000_0000 + low, "{partitions}");
     }
     let late = Tid(F.0 + 1000);
-    for (partitions, low) in [
-        (12, 0x5555_593e),
-        (100, 0x5555_5942),
-        (1000, 0x5555_5942_u64),
-    ] {
+    for (partitions, low) in [(12, 0x5555_593e), (100, 0x5555_5942), (1000, 0x5555_5942_u64)] {
         assert_eq!(next(1_600_000_000.0, X, Some((X, partitions))), X.0);
         let result = next(1_600_000_000.0, late, Some((X, partitions)));
         assert_eq!(result, 0x03f4_7f95_0000_0000 + low, "{partitions}");
@@ -39,10 +35,7 @@ fn tid(value: &Value) -> Option<Tid> {
 
 #[test]
 fn golden_vectors() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/data/vectors/tids.jsonl"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/vectors/tids.jsonl");
     let text = std::fs::read_to_string(path).unwrap();
     let vectors = text
         .lines()
@@ -67,23 +60,10 @@ fn golden_vectors() {
 #[test]
 fn the_end_of_a_month_keeps_the_partition() {
     // 28 February 2023, 30 April 2024, 30 November 2023, 29 February 2024.
-    for end_s in [
-        1_677_628_800.0,
-        1_714_521_600.0,
-        1_701_388_800.0,
-        1_709_251_200.0,
-    ] {
+    for end_s in [1_677_628_800.0, 1_714_521_600.0, 1_701_388_800.0, 1_709_251_200.0] {
         let first = Tid::from_time(end_s).unwrap();
         for partitions in PARTITIONS {
-            for (back, offset) in [
-                (1, 0),
-                (1, 1),
-                (2, 7),
-                (3, 500),
-                (70_000, 3),
-                (0, 1),
-                (5, 11),
-            ] {
+            for (back, offset) in [(1, 0), (1, 1), (2, 7), (3, 500), (70_000, 3), (0, 1), (5, 11)] {
                 let floor = first.add_tid(-back).unwrap();
                 let ttid = floor.add_tid(-offset).unwrap();
                 for wall_s in [0.0, end_s - 1e-6, end_s, end_s + 1e-6] {

@@ -7,20 +7,11 @@ const OID: Oid = Oid(1);
 
 fn cached(data: &'static [u8], serial: u64, next: Option<u64>) -> Option<Cached> {
     let data = Bytes::from_static(data);
-    Some(Cached {
-        data,
-        serial: Tid(serial),
-        next_serial: next.map(Tid),
-    })
+    Some(Cached { data, serial: Tid(serial), next_serial: next.map(Tid) })
 }
 
 fn store(cache: &mut Cache, oid: u64, data: &'static [u8], serial: u64, next: Option<u64>) {
-    cache.store(
-        Oid(oid),
-        Bytes::from_static(data),
-        Tid(serial),
-        next.map(Tid),
-    );
+    cache.store(Oid(oid), Bytes::from_static(data), Tid(serial), next.map(Tid));
 }
 
 #[test]
@@ -101,13 +92,7 @@ fn clearing_current_revisions_keeps_the_others() {
 fn unused_entries_expire_and_places_are_used_again() {
     let mut cache = Cache::new(64 << 10);
     for round in 0..30_000_u64 {
-        store(
-            &mut cache,
-            round % 1000,
-            b"0123456789",
-            10 + round / 1000,
-            None,
-        );
+        store(&mut cache, round % 1000, b"0123456789", 10 + round / 1000, None);
         cache.load(Oid(round % 7), None);
     }
     let entries = cache.entries.len();

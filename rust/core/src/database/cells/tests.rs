@@ -6,21 +6,11 @@ const OWN: NodeId = NodeId(3);
 const OTHER: NodeId = NodeId(1);
 
 fn cell(partition: u32, nid: NodeId, state: CellState) -> CellChange {
-    CellChange {
-        partition: Partition(partition),
-        nid,
-        state,
-    }
+    CellChange { partition: Partition(partition), nid, state }
 }
 
 fn apply(rows: &Rows, full: bool, cells: Vec<CellChange>) -> Rows {
-    let change = TableChange {
-        ptid: Ptid(1),
-        replicas: 1,
-        cells,
-        full,
-        last_pack: Tid(7),
-    };
+    let change = TableChange { ptid: Ptid(1), replicas: 1, cells, full, last_pack: Tid(7) };
     changed(rows, &change, Some(OWN), |_| Ok::<_, ()>(Tid(99))).unwrap()
 }
 
@@ -37,13 +27,7 @@ fn columns_are_those_of_the_specification() {
         (CellState::OutOfDate, 0, 0),
         (CellState::OutOfDate, 10, 10),
     ] {
-        let row = CellRow {
-            partition: Partition(0),
-            nid: OWN,
-            state,
-            tid: Tid(tid),
-            pack: None,
-        };
+        let row = CellRow { partition: Partition(0), nid: OWN, state, tid: Tid(tid), pack: None };
         assert_eq!(row.column(), Some(column));
         assert_eq!(CellRow::from_column(column), Some((state, Tid(tid))));
     }
@@ -69,11 +53,7 @@ fn an_own_cell_that_was_readable_is_complete_up_to_its_last_record() {
 
 #[test]
 fn a_cell_that_was_corrupted_or_is_new_has_nothing() {
-    let rows = apply(
-        &Rows::new(),
-        false,
-        vec![cell(0, OWN, CellState::OutOfDate)],
-    );
+    let rows = apply(&Rows::new(), false, vec![cell(0, OWN, CellState::OutOfDate)]);
     assert_eq!(row(&rows, 0, OWN).tid, Tid::ZERO);
     assert_eq!(row(&rows, 0, OWN).pack, Some(Tid(7)));
     let rows = apply(&rows, false, vec![cell(0, OWN, CellState::Corrupted)]);
@@ -84,10 +64,7 @@ fn a_cell_that_was_corrupted_or_is_new_has_nothing() {
 #[test]
 fn a_cell_discarded_then_assigned_in_the_same_change_is_new() {
     let rows = apply(&Rows::new(), true, vec![cell(0, OWN, CellState::UpToDate)]);
-    let changes = vec![
-        cell(0, OWN, CellState::Discarded),
-        cell(0, OWN, CellState::OutOfDate),
-    ];
+    let changes = vec![cell(0, OWN, CellState::Discarded), cell(0, OWN, CellState::OutOfDate)];
     let rows = apply(&rows, false, changes);
     assert_eq!(row(&rows, 0, OWN).tid, Tid::ZERO);
     assert_eq!(row(&rows, 0, OWN).pack, Some(Tid(7)));
@@ -95,17 +72,10 @@ fn a_cell_discarded_then_assigned_in_the_same_change_is_new() {
 
 #[test]
 fn cells_of_others_have_neither_tid_nor_pack() {
-    let rows = apply(
-        &Rows::new(),
-        true,
-        vec![cell(0, OTHER, CellState::UpToDate)],
-    );
+    let rows = apply(&Rows::new(), true, vec![cell(0, OTHER, CellState::UpToDate)]);
     let rows = apply(&rows, false, vec![cell(0, OTHER, CellState::OutOfDate)]);
     let row = row(&rows, 0, OTHER);
-    assert_eq!(
-        (row.tid, row.pack, row.column()),
-        (Tid::ZERO, None, Some(0))
-    );
+    assert_eq!((row.tid, row.pack, row.column()), (Tid::ZERO, None, Some(0)));
 }
 
 #[test]
@@ -113,10 +83,7 @@ fn a_full_table_forgets_what_it_does_not_have() {
     let rows = apply(
         &Rows::new(),
         true,
-        vec![
-            cell(0, OWN, CellState::UpToDate),
-            cell(4, OTHER, CellState::UpToDate),
-        ],
+        vec![cell(0, OWN, CellState::UpToDate), cell(4, OTHER, CellState::UpToDate)],
     );
     assert_eq!(partitions(&rows), 5);
     let after = apply(&rows, true, vec![cell(4, OTHER, CellState::UpToDate)]);
@@ -127,10 +94,7 @@ fn a_full_table_forgets_what_it_does_not_have() {
 
 #[test]
 fn a_new_identifier_takes_the_rows_of_the_old_one() {
-    let cells = vec![
-        cell(0, OWN, CellState::UpToDate),
-        cell(0, OTHER, CellState::Feeding),
-    ];
+    let cells = vec![cell(0, OWN, CellState::UpToDate), cell(0, OTHER, CellState::Feeding)];
     let rows = renamed(&apply(&Rows::new(), true, cells), OWN, OTHER);
     assert_eq!(rows.len(), 1);
     assert_eq!(row(&rows, 0, OTHER).state, CellState::UpToDate);
