@@ -55,6 +55,13 @@ impl<'a> Search<'a> {
 
     /// The pattern of each candidate in the first complete assignment that the strategy leads to.
     pub fn run(mut self, strategy: &Strategy) -> Option<Vec<usize>> {
+        // Enough in any case to look at everything once: without limits, when every pattern is
+        // acceptable, nothing more is needed.
+        let lists: usize = strategy.iter().map(|(_, patterns)| patterns.len()).sum();
+        let lengths = self.patterns.iter().zip(&self.available);
+        let cells: u64 =
+            lengths.map(|(pattern, count)| (pattern.len() as u64 + 1) * u64::from(*count)).sum();
+        self.budget = BUDGET + lists as u64 + cells;
         let mut taken: Vec<usize> = Vec::with_capacity(strategy.len());
         // Where to go on in the list of the candidate to serve.
         let mut next = 0;
@@ -83,9 +90,13 @@ impl<'a> Search<'a> {
 
     /// Gives a pattern to a candidate if it is available and within the limits.
     fn take(&mut self, candidate: usize, pattern: usize) -> bool {
-        let cost = self.patterns[pattern].len() as u64 + 1;
-        self.budget = self.budget.saturating_sub(cost);
-        if self.available[pattern] == 0 || !self.fits(candidate, &self.patterns[pattern]) {
+        self.budget = self.budget.saturating_sub(1);
+        if self.available[pattern] == 0 {
+            return false;
+        }
+        let length = self.patterns[pattern].len() as u64;
+        self.budget = self.budget.saturating_sub(length);
+        if !self.fits(candidate, &self.patterns[pattern]) {
             return false;
         }
         self.available[pattern] -= 1;

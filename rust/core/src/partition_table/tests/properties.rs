@@ -110,3 +110,37 @@ fn large_tables_are_tweaked() {
         assert_eq!(tweak(&mut table, &[]), []);
     }
 }
+
+#[test]
+fn many_nodes_find_their_patterns() {
+    let mut table = create(20_000, 1, 300, nowhere);
+    assert!(is_balanced(&table, &table.members));
+    table.add_member(nid(301));
+    tweak(&mut table, &[]);
+    assert!(is_balanced(&table, &table.members));
+    assert_eq!(table.nids().count(), 301);
+}
+
+/// Many of these topologies allow no layout: they are then ignored.
+#[test]
+fn any_topology_is_used_or_ignored() {
+    let mut entropy = crate::io::Entropy::new(3);
+    let mut below = |bound| u32::try_from(entropy.below(bound)).unwrap();
+    for _ in 0..100 {
+        let (rows, num_replicas, nodes) = (1 + below(400), 1 + below(3), 3 + below(20));
+        let (rooms, machines) = (2 + below(6), 1 + below(3));
+        let mut place = || format!("{}{}", below(rooms.into()), below(machines.into()));
+        let places: Vec<_> = (0..nodes).map(|_| path(&place())).collect();
+        let place = |nid: NodeId| places[nid.0 as usize - 1].clone();
+        let mut table = create(rows, num_replicas, nodes.min(5), nowhere);
+        for number in 6..=nodes {
+            table.add_member(nid(number));
+        }
+        for topology in [&place, &nowhere as &dyn Fn(NodeId) -> DevicePath, &place] {
+            table.tweak(&set(&[]), topology).unwrap();
+            assert!(is_balanced(&table, &table.members));
+            replicate(&mut table);
+            assert_eq!(table.tweak(&set(&[]), topology).unwrap(), []);
+        }
+    }
+}
