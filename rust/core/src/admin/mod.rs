@@ -145,7 +145,7 @@ impl Admin {
             Request::Identify => self.on_identification(now, connection, packet, out),
             Request::IdentifyUpstream => self.on_upstream(now, connection, packet, out),
             Request::ClusterState => self.on_cluster_state(now, connection, packet, out),
-            Request::Forward(asker) => self.on_forwarded(asker, packet, out),
+            Request::Forward(asker) => self.on_forwarded(now, asker, packet, out),
             Request::Ids(source) => self.on_ids(now, (connection, source), packet, out),
         }
     }
@@ -197,7 +197,10 @@ impl Admin {
         };
         for request in pending {
             match request {
-                Request::Forward(asker) => self.refuse(asker, "connection to master lost", out),
+                Request::Forward(asker) => {
+                    let reason = (ErrorCode::ProtocolError, "connection to master lost");
+                    self.refuse(now, asker, reason, out);
+                }
                 Request::Ids(source) => self.monitor.give_up(source),
                 Request::Identify | Request::IdentifyUpstream | Request::ClusterState => {}
             }
@@ -224,11 +227,21 @@ impl Admin {
         nodes
     }
 
-    fn refuse(&mut self, asker: Asker, text: &str, out: &mut Outputs<Effect>) {
+    /// Refuses a request and ends the connection it came by.
+    fn refuse(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        (code, text): (ErrorCode, &str),
+        out: &mut Outputs<Effect>,
+    ) {
         let Asker { connection, msg_id } = asker;
-        let code = ErrorCode::ProtocolError;
-        // Nothing is asked of those who ask.
-        let _ = self.links.refuse(connection, msg_id, code, text, out);
+        let lost = self.links.refuse(connection, msg_id, code, text, out);
+        self.ended(now, connection, lost, out);
+    }
+
+    fn not_ready(&mut self, now: Now, asker: Asker, out: &mut Outputs<Effect>) {
+        self.refuse(now, asker, (ErrorCode::NotReady, NOT_CONNECTED), out);
     }
 
     fn primary_lost(&mut self, now: Now, out: &mut Outputs<Effect>) {
@@ -241,15 +254,9 @@ impl Admin {
         }
         self.view = View::default();
         for asker in self.monitor.take_askers() {
-            self.not_ready(asker, out);
+            self.not_ready(now, asker, out);
         }
         self.health_changed(now, out);
-    }
-
-    fn not_ready(&mut self, asker: Asker, out: &mut Outputs<Effect>) {
-        let Asker { connection, msg_id } = asker;
-        let code = ErrorCode::NotReady;
-        let _ = self.links.refuse(connection, msg_id, code, NOT_CONNECTED, out);
     }
 
     fn identification(&self) -> Packet {

@@ -11,7 +11,6 @@ use tracing::info;
 use super::health::{Health, Ids, Lag, Severity};
 use super::{Admin, Asker, Effect, MONITOR, Request};
 use crate::io::{ConnectionId, Now, Output, Outputs};
-use crate::links::Lost;
 
 /// Who does not answer that soon is disconnected, in milliseconds.
 const TIMEOUT_MS: u64 = 60_000;
@@ -370,12 +369,8 @@ impl Admin {
             Some(true) => self.health_changed(now, out),
             Some(false) => {}
             None => {
-                let Asker { connection, msg_id } = asker;
-                let code = ErrorCode::ProtocolError;
-                let text = "invalid monitor information";
-                let lost: Option<Lost<Request>> =
-                    self.links.refuse(connection, msg_id, code, text, out);
-                self.ended(now, connection, lost, out);
+                let reason = (ErrorCode::ProtocolError, "invalid monitor information");
+                self.refuse(now, asker, reason, out);
             }
         }
     }

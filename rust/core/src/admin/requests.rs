@@ -38,7 +38,7 @@ impl Admin {
             out.push(Output::Own(Effect::FlushLog));
             return match self.search.attached() {
                 Some(primary) => self.links.notify(primary, packet, out),
-                None => self.not_ready(asker, out),
+                None => self.not_ready(now, asker, out),
             };
         }
         if self.monitor.is_backup(connection) {
@@ -51,16 +51,16 @@ impl Admin {
         }
         let Some(primary) = self.search.attached() else {
             return match packet.kind() {
-                Kind::Request { .. } => self.not_ready(asker, out),
+                Kind::Request { .. } => self.not_ready(now, asker, out),
                 _ => self.unexpected(now, (connection, msg_id), &packet, out),
             };
         };
         if is_forwarded(&packet) {
-            return self.forward(primary, asker, packet, out);
+            return self.forward(now, primary, asker, packet, out);
         }
         let answer = match packet {
             Packet::RequestIdentification { node_type, cluster, .. } => {
-                return self.identify(asker, node_type, &cluster, out);
+                return self.identify(now, asker, (node_type, &cluster), out);
             }
             Packet::AskMonitorInformation {} => return self.ask_monitor(asker, out),
             Packet::AskClusterState {} => Packet::AnswerClusterState { state: self.view.state },
@@ -76,7 +76,7 @@ impl Admin {
                 }),
             Packet::AskPrimary {} => match self.view.primary {
                 Some(nid) => Packet::AnswerPrimary { nid },
-                None => return self.not_ready(asker, out),
+                None => return self.not_ready(now, asker, out),
             },
             packet => return self.unexpected(now, (connection, msg_id), &packet, out),
         };
@@ -85,6 +85,7 @@ impl Admin {
 
     fn forward(
         &mut self,
+        now: Now,
         primary: ConnectionId,
         asker: Asker,
         packet: Packet,
@@ -92,27 +93,33 @@ impl Admin {
     ) {
         let context = Request::Forward(asker);
         if self.links.request(primary, packet, context, out).is_err() {
-            self.not_ready(asker, out);
+            self.not_ready(now, asker, out);
         }
     }
 
     /// The master answered a forwarded request.
-    pub(super) fn on_forwarded(&mut self, asker: Asker, packet: Packet, out: &mut Outputs<Effect>) {
+    pub(super) fn on_forwarded(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        packet: Packet,
+        out: &mut Outputs<Effect>,
+    ) {
         let Asker { connection, msg_id } = asker;
         let ends = matches!(packet, Packet::Error { code: ErrorCode::ProtocolError, .. });
         self.links.answer(connection, msg_id, packet, out);
         if ends {
-            // Nothing is asked of those who ask.
-            let _ = self.links.abort(connection, out);
+            let lost = self.links.abort(connection, out);
+            self.ended(now, connection, lost, out);
         }
     }
 
     /// The admin of a cluster that backs ours up (spec protocol.md 7.8).
     fn identify(
         &mut self,
+        now: Now,
         asker: Asker,
-        node_type: NodeType,
-        cluster: &Text,
+        (node_type, cluster): (NodeType, &Text),
         out: &mut Outputs<Effect>,
     ) {
         let Asker { connection, msg_id } = asker;
@@ -122,7 +129,7 @@ impl Admin {
             Err("reject non-admin node".into())
         };
         if let Err(reason) = result {
-            return self.refuse(asker, &reason, out);
+            return self.refuse(now, asker, (ErrorCode::ProtocolError, &reason), out);
         }
         let answer =
             Packet::AcceptIdentification { node_type: NodeType::Admin, nid: None, your_nid: None };

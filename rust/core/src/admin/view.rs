@@ -84,8 +84,8 @@ impl View {
         for cell in self.table.rows().iter().flatten() {
             *counts.entry(cell.state).or_default() += 1;
         }
-        let mut holders = self.table.nids().filter(|nid| self.table.has_cells(*nid));
-        let down = holders.by_ref().filter(|nid| !self.nodes.is_running(*nid));
+        let holders = self.table.nids();
+        let down = holders.filter(|nid| !self.nodes.is_running(*nid));
         Health {
             state: self.state,
             down: down.count() as u64,
