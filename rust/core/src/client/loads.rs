@@ -94,12 +94,7 @@ impl Loads {
         if self.publishing.is_some() && !in_callback && self.is_unbounded(wanted) {
             return Lookup::Wait;
         }
-        let cached = match wanted {
-            Wanted::Current => self.cache.load(oid, None),
-            Wanted::Before(tid) => self.cache.load(oid, Some(tid)),
-            Wanted::Exact(tid) => self.cache.load_serial(oid, tid),
-        };
-        if let Some(cached) = cached {
+        if let Some(cached) = self.peek(oid, wanted, in_callback) {
             return Lookup::Hit(cached);
         }
         if self.in_flight.contains_key(&oid) {
@@ -114,6 +109,18 @@ impl Loads {
             (other, _) => other,
         };
         Lookup::Fetch { fetch, wanted }
+    }
+
+    /// A cached revision, if nothing has to be waited for.
+    pub fn peek(&mut self, oid: Oid, wanted: Wanted, in_callback: bool) -> Option<Cached> {
+        if self.publishing.is_some() && !in_callback && self.is_unbounded(wanted) {
+            return None;
+        }
+        match wanted {
+            Wanted::Current => self.cache.load(oid, None),
+            Wanted::Before(tid) => self.cache.load(oid, Some(tid)),
+            Wanted::Exact(tid) => self.cache.load_serial(oid, tid),
+        }
     }
 
     /// A fetch brought a record; it is cached unless the view changed completely meanwhile.

@@ -1,0 +1,139 @@
+//! The two threads of a client: one reads sockets when nobody else does, one publishes what other
+//! clients commit (spec client.md 4.2, 4.5).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use neo_core::client::api::{Event, Publication};
+use parking_lot::MutexGuard;
+use tracing::error;
+
+use crate::application::Inner;
+use crate::engine::{Engine, Leader};
+use crate::wait::poll_turn;
+
+/// How long nobody must have waited before the background thread reads: between two calls of a
+/// busy application it would only be in the way.
+const GRACE: Duration = Duration::from_millis(2);
+
+impl Inner {
+    /// Starts the threads, once there is something to read.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(crate) fn start_threads(self: &Arc<Self>) -> std::io::Result<()> {
+        let mut engine = self.engine.lock();
+        if engine.has_threads || engine.closed {
+            return Ok(());
+        }
+        let reader = Arc::clone(self);
+        std::thread::Builder::new()
+            .name(format!("NEO {}", self.name))
+            .spawn(move || reader.read_when_idle())?;
+        let publisher = Arc::clone(self);
+        std::thread::Builder::new()
+            .name("NEO publisher".into())
+            .spawn(move || publisher.dispatch())?;
+        engine.has_threads = true;
+        Ok(())
+    }
+
+    fn read_when_idle(&self) {
+        let mut engine = self.engine.lock();
+        while !engine.closed {
+            match engine.leader {
+                Leader::Nobody(since) if since.elapsed() >= GRACE => {
+                    engine.leader = Leader::Background;
+                }
+                Leader::Background => {
+                    poll_turn(&mut engine, &self.kick_background, None);
+                    self.tell(&mut engine, None);
+                }
+                Leader::Nobody(_) => {
+                    self.idle.wait_for(&mut engine, GRACE);
+                }
+                // Nothing tells when a call ends, which would cost each of them a wake-up.
+                Leader::Call(_) => {
+                    self.idle.wait_for(&mut engine, 5 * GRACE);
+                }
+            }
+        }
+    }
+
+    /// Publications are there: without a wrapper they cost nothing and are done at once.
+    pub(crate) fn publish_or_dispatch(&self, engine: &mut MutexGuard<'_, Engine>) {
+        if self.publisher.read().is_some() {
+            self.to_publish.notify_one();
+            return;
+        }
+        while let Some(publication) = engine.publications.pop_front() {
+            self.publish(publication, None);
+            engine.event(Event::Published);
+        }
+    }
+
+    fn dispatch(&self) {
+        let mut engine = self.engine.lock();
+        while !engine.closed {
+            let Some(publication) = engine.publications.pop_front() else {
+                self.to_publish.wait(&mut engine);
+                continue;
+            };
+            MutexGuard::unlocked(&mut engine, || {
+                let publisher = self.publisher.read().clone();
+                self.publish(publication, publisher.as_deref());
+            });
+            engine.event(Event::Published);
+            self.tell(&mut engine, None);
+        }
+    }
+
+    /// Makes something visible, in the order of rules O3 and O4 of spec client.md 4.2.
+    fn publish(
+        &self,
+        publication: Publication,
+        publisher: Option<&dyn crate::application::Publisher>,
+    ) {
+        match publication {
+            Publication::Foreign { tid, oids } => {
+                self.loads.begin(|loads| loads.begin_foreign(tid, &oids));
+                if let Some(publisher) = publisher {
+                    publisher.invalidate(tid, &oids);
+                }
+                self.loads.end(tid);
+            }
+            Publication::Abandoned { tid, records } => {
+                let oids: Vec<_> = records.iter().map(|(oid, _)| *oid).collect();
+                self.loads.begin(|loads| loads.begin_local(tid, records));
+                if let Some(publisher) = publisher {
+                    publisher.invalidate(tid, &oids);
+                }
+                self.loads.end(tid);
+            }
+            Publication::Reset { last_tid } => {
+                let changed = self.loads.begin(|loads| loads.begin_reset(last_tid));
+                if let Some(publisher) = publisher.filter(|_| changed) {
+                    publisher.invalidate_cache();
+                }
+                self.loads.end(last_tid);
+            }
+        }
+    }
+
+    /// Ends the threads.
+    pub(crate) fn stop_threads(&self, engine: &mut MutexGuard<'_, Engine>) {
+        engine.closed = true;
+        self.to_publish.notify_all();
+        self.idle.notify_all();
+        self.kick_background.kick();
+        self.kick_leader.kick();
+        for slot in engine.slots.values() {
+            slot.condvar.notify_one();
+        }
+    }
+}
+
+/// Logs that threads can not be made.
+pub(crate) fn report(error: &std::io::Error) {
+    error!(%error, "the threads of the client can not be started");
+}

@@ -1,0 +1,175 @@
+//! Who reads the sockets: the thread that waits, for everybody.
+//!
+//! One waiting thread leads: it polls, handles what arrives and wakes whose answer came. When its
+//! own answer is there it hands over to another waiting thread; the background thread polls only
+//! when nobody waits. So a lone caller is woken by the system once per answer, and by no thread.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use neo_core::client::api::{Answer, CallId, ClientError, Event, Request};
+use neo_core::io::ConnectionId;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use parking_lot::MutexGuard;
+
+use crate::application::Inner;
+use crate::engine::{Engine, Leader, Slot};
+use crate::error::Error;
+
+/// How often a waiting thread looks whether it is interrupted.
+const INTERRUPT_CHECK: Duration = Duration::from_millis(100);
+
+/// Tells whether the calling thread must stop waiting (a signal arrived).
+pub type Interrupted<'a> = &'a dyn Fn() -> bool;
+
+/// A descriptor that wakes who polls.
+#[derive(Debug)]
+pub struct Kick(EventFd);
+
+impl Kick {
+    /// # Errors
+    /// The system has no descriptor left.
+    pub fn new() -> std::io::Result<Self> {
+        let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+        Ok(Self(EventFd::from_value_and_flags(0, flags)?))
+    }
+
+    /// Wakes.
+    pub fn kick(&self) {
+        // It only fails when it is full: then it is awake already.
+        let _ = self.0.write(1);
+    }
+
+    fn clear(&self) {
+        // It only fails when there is nothing to clear.
+        let _ = self.0.read();
+    }
+}
+
+/// Waits until a socket is ready, a timer is due, or somebody kicks, and handles it. The lock is
+/// released meanwhile.
+pub(crate) fn poll_turn(engine: &mut MutexGuard<'_, Engine>, kick: &Kick, limit: Option<Duration>) {
+    engine.changed = false;
+    let timer = engine.next_timer().map(|at| at.saturating_duration_since(Instant::now()));
+    let timeout = [timer, limit].into_iter().flatten().min();
+    // Up to the next millisecond, or a timer would be polled for just before it is due.
+    let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
+        let ms = timeout.as_micros().div_ceil(1000);
+        PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
+    });
+    let watched = engine.watched();
+    let mut fds: Vec<PollFd<'_>> = watched
+        .iter()
+        .map(|watched| {
+            let write = if watched.write { PollFlags::POLLOUT } else { PollFlags::empty() };
+            PollFd::new(watched.stream.as_fd(), PollFlags::POLLIN | write)
+        })
+        .collect();
+    fds.push(PollFd::new(kick.0.as_fd(), PollFlags::POLLIN));
+    // A signal ends it early, which is what is wanted.
+    MutexGuard::unlocked(engine, || {
+        let _ = poll(&mut fds, timeout);
+    });
+    let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+    let ready: Vec<ConnectionId> = watched
+        .iter()
+        .zip(&fds)
+        .filter(|(_, fd)| is_ready(fd))
+        .filter_map(|(watched, _)| watched.connection)
+        .collect();
+    if fds.last().is_some_and(is_ready) {
+        kick.clear();
+    }
+    engine.turn(&ready);
+}
+
+impl Inner {
+    /// Makes a call and waits for its answer.
+    ///
+    /// # Errors
+    /// Those of the core, or [`Error::Interrupted`].
+    pub(crate) fn call(
+        &self,
+        request: Request,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Answer, Error> {
+        let mut engine = self.engine.lock();
+        let call = engine.new_call();
+        engine.slots.insert(call, Slot { result: None, condvar: std::sync::Arc::default() });
+        engine.event(Event::Call { call, request: Box::new(request) });
+        self.tell(&mut engine, Some(call));
+        self.wait(&mut engine, call, interrupted)
+    }
+
+    /// Gives the core an event that nobody waits for.
+    pub(crate) fn event(&self, event: Event) {
+        let mut engine = self.engine.lock();
+        engine.event(event);
+        self.tell(&mut engine, None);
+    }
+
+    fn wait(
+        &self,
+        engine: &mut MutexGuard<'_, Engine>,
+        call: CallId,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Answer, Error> {
+        loop {
+            let slot = engine.slots.get(&call);
+            let Some(slot) = slot else { return Err(ClientError::Closed.into()) };
+            if slot.result.is_some() {
+                let slot = engine.slots.remove(&call);
+                hand_over(engine, call);
+                let result = slot.and_then(|slot| slot.result);
+                return Ok(result.unwrap_or(Err(ClientError::Closed))?);
+            }
+            if interrupted() {
+                engine.slots.remove(&call);
+                engine.event(Event::Cancel { call });
+                self.tell(engine, Some(call));
+                hand_over(engine, call);
+                return Err(Error::Interrupted);
+            }
+            if matches!(engine.leader, Leader::Call(leader) if leader != call) {
+                let condvar = slot.condvar.clone();
+                condvar.wait_for(engine, INTERRUPT_CHECK);
+            } else {
+                if engine.leader == Leader::Background {
+                    self.kick_background.kick();
+                }
+                engine.leader = Leader::Call(call);
+                poll_turn(engine, &self.kick_leader, Some(INTERRUPT_CHECK));
+                self.tell(engine, Some(call));
+            }
+        }
+    }
+
+    /// After something was handled, by the thread of `own` if it is a call's: tells the threads it
+    /// concerns.
+    pub(crate) fn tell(&self, engine: &mut MutexGuard<'_, Engine>, own: Option<CallId>) {
+        if !engine.publications.is_empty() {
+            self.publish_or_dispatch(engine);
+        }
+        match engine.leader {
+            Leader::Call(call) if Some(call) != own => {
+                let done = engine.slots.get(&call).is_none_or(|slot| slot.result.is_some());
+                if done || engine.changed {
+                    self.kick_leader.kick();
+                }
+            }
+            Leader::Background if engine.changed => self.kick_background.kick(),
+            _ => {}
+        }
+    }
+}
+
+/// A call ends: if it led, somebody else has to.
+fn hand_over(engine: &mut MutexGuard<'_, Engine>, call: CallId) {
+    if engine.leader == Leader::Call(call) {
+        engine.leader = Leader::Nobody(Instant::now());
+        if let Some(slot) = engine.slots.values().find(|slot| slot.result.is_none()) {
+            slot.condvar.notify_one();
+        }
+    }
+}
