@@ -1,0 +1,367 @@
+//! Plays recordings of all the connections of one node.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use neo_core::io::{ConnectionId, Input, Node, Now, Output, TimerId};
+use neo_wire::packet::Kind;
+use neo_wire::{Message, Packet};
+
+use crate::mapping::Mapping;
+use crate::stream::{self, Event, What};
+
+/// How far a packet may be from its recorded place among those of its connection: answers may be
+/// given in any order.
+const WINDOW: usize = 4;
+
+/// A recording in which the node is one of the sides.
+pub struct Track {
+    name: &'static str,
+    side: &'static str,
+    offset_s: f64,
+    events: VecDeque<Event>,
+}
+
+impl Track {
+    /// `side` is the name of the node in the recording; `offset_s` what to add to its times to
+    /// have those of the other tracks.
+    pub fn new(name: &'static str, side: &'static str, offset_s: f64) -> Self {
+        Self { name, side, offset_s, events: stream::load(name).into() }
+    }
+
+    /// Only one of its connections.
+    pub fn only(mut self, conn: i64) -> Self {
+        self.events.retain(|event| event.conn == conn);
+        self
+    }
+
+    /// A peer that nobody recorded: it connects and says this, whatever it is told.
+    pub fn unrecorded(name: &'static str, said: Vec<(f64, Packet)>) -> Self {
+        let event = |order: usize, time_s, what| Event {
+            time_s,
+            conn: 0,
+            from: name.to_owned(),
+            order: i64::try_from(order).unwrap(),
+            what,
+        };
+        let mut events = VecDeque::new();
+        for (index, (time_s, packet)) in said.into_iter().enumerate() {
+            if index == 0 {
+                events.push_back(event(0, time_s, What::Open));
+            }
+            let message = Message { msg_id: u32::try_from(index).ok(), packet };
+            events.push_back(event(index + 1, time_s, What::Message(message)));
+        }
+        Self { name, side: "", offset_s: 0.0, events }
+    }
+}
+
+/// What the recorded node sent.
+#[derive(Debug)]
+struct Expected {
+    order: i64,
+    message: Message,
+    matched: bool,
+    /// The peer went on although our node has not sent it.
+    overdue: bool,
+}
+
+#[derive(Debug, Default)]
+struct Connection {
+    id: Option<ConnectionId>,
+    /// The node opened it.
+    opened: bool,
+    expected: Vec<Expected>,
+    /// msg_id of our requests, by those of the recorded ones.
+    msg_ids: BTreeMap<u32, u32>,
+    /// The place in the recording up to which it was played.
+    played: i64,
+}
+
+/// A connection of a track.
+type Place = (usize, i64);
+
+/// A node, its recorded peers, and what is different.
+pub struct Player<N: Node> {
+    node: N,
+    /// Carries out what only this kind of node wants, and gives what comes of it.
+    effects: Box<dyn FnMut(N::Effect) -> Vec<N::Event>>,
+    mapping: Mapping,
+    tracks: Vec<Track>,
+    connections: BTreeMap<Place, Connection>,
+    places: BTreeMap<ConnectionId, Place>,
+    /// Connections that our node opened and nobody recorded: they stay as they are.
+    timers: BTreeMap<TimerId, u64>,
+    now: Now,
+    accepted: u64,
+    differences: Vec<String>,
+}
+
+impl<N: Node> Player<N> {
+    pub fn new(
+        node: N,
+        mapping: Mapping,
+        tracks: Vec<Track>,
+        effects: impl FnMut(N::Effect) -> Vec<N::Event> + 'static,
+    ) -> Self {
+        let mut connections: BTreeMap<Place, Connection> = BTreeMap::new();
+        for (index, track) in tracks.iter().enumerate() {
+            for event in &track.events {
+                let connection = connections.entry((index, event.conn)).or_default();
+                let ours = event.from == track.side;
+                match &event.what {
+                    What::Open => connection.opened = ours,
+                    What::Message(message) if ours => connection.expected.push(Expected {
+                        order: event.order,
+                        message: message.clone(),
+                        matched: false,
+                        overdue: false,
+                    }),
+                    _ => {}
+                }
+            }
+        }
+        Self {
+            node,
+            effects: Box::new(effects),
+            mapping,
+            tracks,
+            connections,
+            places: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            now: Now { monotonic_ms: 0, wall_s: 1_795_364_660.0 },
+            accepted: 0,
+            differences: Vec::new(),
+        }
+    }
+
+    /// Plays everything. Returns the differences, in words.
+    pub fn play(mut self) -> Vec<String> {
+        self.input(Input::Start);
+        while let Some(index) = self.next_track() {
+            let track = &mut self.tracks[index];
+            let Some(event) = track.events.pop_front() else { break };
+            let time_ms = ((event.time_s + track.offset_s).max(0.0) * 1000.0) as u64;
+            self.advance(time_ms);
+            self.feed(index, event);
+        }
+        for ((track, conn), connection) in &self.connections {
+            for expected in connection.expected.iter().filter(|expected| !expected.matched) {
+                let name = self.tracks[*track].name;
+                let packet = &expected.message.packet;
+                self.differences.push(format!("{name} {conn}: not sent: {packet:?}"));
+            }
+        }
+        self.differences
+    }
+
+    /// The track to go on with: the earliest event among those that did not come before something
+    /// that our node has not sent yet. If all wait for it, it will not come.
+    fn next_track(&mut self) -> Option<usize> {
+        for index in 0..self.tracks.len() {
+            self.skip_own(index);
+        }
+        let mut heads: Vec<(f64, usize)> = Vec::new();
+        for (index, track) in self.tracks.iter().enumerate() {
+            heads.extend(track.events.front().map(|x| (x.time_s + track.offset_s, index)));
+        }
+        heads.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let ready = heads.iter().find(|(_, index)| self.is_ready(*index));
+        let (_, index) = *ready.or(heads.first())?;
+        if let Some(event) = self.tracks[index].events.front()
+            && let Some(connection) = self.connections.get_mut(&(index, event.conn))
+        {
+            let before = connection.expected.iter_mut().filter(|x| x.order < event.order);
+            before.for_each(|expected| expected.overdue = true);
+        }
+        Some(index)
+    }
+
+    /// Removes what the recorded node did from the head of a track.
+    fn skip_own(&mut self, index: usize) {
+        let track = &mut self.tracks[index];
+        while let Some(event) = track.events.front() {
+            let own = event.from == track.side && !matches!(event.what, What::Open);
+            if !own {
+                break;
+            }
+            track.events.pop_front();
+        }
+    }
+
+    fn is_ready(&self, index: usize) -> bool {
+        let Some(event) = self.tracks[index].events.front() else { return false };
+        let Some(connection) = self.connections.get(&(index, event.conn)) else { return true };
+        let bound = connection.id.is_some();
+        let mut before = connection.expected.iter().filter(|x| x.order < event.order);
+        (bound || !connection.opened) && before.all(|x| x.matched || x.overdue)
+    }
+
+    fn advance(&mut self, time_ms: u64) {
+        loop {
+            let first = self.timers.iter().min_by_key(|(_, due_ms)| **due_ms);
+            let Some((timer, due_ms)) = first.map(|(timer, due_ms)| (*timer, *due_ms)) else {
+                break;
+            };
+            if due_ms > time_ms {
+                break;
+            }
+            self.timers.remove(&timer);
+            self.set_time(due_ms);
+            self.input(Input::Timer { timer });
+        }
+        self.set_time(time_ms);
+    }
+
+    fn set_time(&mut self, time_ms: u64) {
+        let later_ms = time_ms.saturating_sub(self.now.monotonic_ms);
+        self.now.monotonic_ms += later_ms;
+        self.now.wall_s += later_ms as f64 / 1000.0;
+    }
+
+    fn feed(&mut self, index: usize, event: Event) {
+        let place = (index, event.conn);
+        let name = self.tracks[index].name;
+        let Some(connection) = self.connections.get_mut(&place) else { return };
+        connection.played = event.order;
+        let (own, id) = (event.from == self.tracks[index].side, connection.id);
+        match event.what {
+            What::Open if own => match id {
+                Some(connection) => self.input(Input::Connected { connection }),
+                None => self.differences.push(format!("{name} {}: not opened", event.conn)),
+            },
+            What::Open => {
+                self.accepted += 1;
+                let id = ConnectionId(self.accepted);
+                connection.id = Some(id);
+                self.places.insert(id, place);
+                self.input(Input::Accepted { connection: id });
+            }
+            What::End => {
+                if let Some(connection) = connection.id.take() {
+                    self.places.remove(&connection);
+                    self.input(Input::Closed { connection });
+                }
+            }
+            What::Message(Message { msg_id, packet }) => {
+                // Nobody is there any more: our node closed it.
+                let Some(id) = id else { return };
+                let mut msg_id = msg_id;
+                if packet.is_answer() {
+                    // What our node did not ask is already a difference.
+                    let asked = msg_id.and_then(|id| connection.msg_ids.get(&id));
+                    let Some(asked) = asked else { return };
+                    msg_id = Some(*asked);
+                }
+                let message = Message { msg_id, packet: self.mapping.to_ours(&packet) };
+                self.input(Input::Received { connection: id, message });
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input<N::Event>) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut outputs = Vec::new();
+            self.node.handle(self.now, input, &mut outputs);
+            for output in outputs {
+                match output {
+                    Output::Own(effect) => {
+                        inputs.extend((self.effects)(effect).into_iter().map(Input::Own));
+                    }
+                    output => self.output(output),
+                }
+            }
+        }
+    }
+
+    fn output(&mut self, output: Output<N::Effect>) {
+        match output {
+            Output::Connect { connection, .. } => {
+                let mut recorded = self.connections.iter_mut();
+                let free = recorded.find(|(_, x)| x.opened && x.id.is_none() && x.played == 0);
+                if let Some((place, recorded)) = free {
+                    recorded.id = Some(connection);
+                    self.places.insert(connection, *place);
+                }
+            }
+            Output::Send { connection, msg_id, packet } => self.sent(connection, msg_id, packet),
+            Output::Abort { connection } | Output::Close { connection } => {
+                self.left(connection);
+            }
+            Output::SetTimer { timer, delay_ms } => {
+                self.timers.insert(timer, self.now.monotonic_ms + delay_ms);
+            }
+            Output::CancelTimer { timer } => {
+                self.timers.remove(&timer);
+            }
+            Output::Exit { exit } => self.differences.push(format!("exit: {exit:?}")),
+            Output::StopListening | Output::Own(_) => {}
+        }
+    }
+
+    /// Our node closed a connection: a difference if its peer still had something to say.
+    fn left(&mut self, id: ConnectionId) {
+        let Some(place @ (index, conn)) = self.places.remove(&id) else { return };
+        if let Some(connection) = self.connections.get_mut(&place) {
+            connection.id = None;
+        }
+        let track = &self.tracks[index];
+        let talks = |event: &Event| {
+            event.conn == conn && event.from != track.side && matches!(event.what, What::Message(_))
+        };
+        if track.events.iter().any(talks) {
+            self.differences.push(format!("{} {conn}: closed too early", track.name));
+        }
+    }
+
+    fn sent(&mut self, id: ConnectionId, msg_id: u32, packet: Packet) {
+        let Some(place @ (index, conn)) = self.places.get(&id).copied() else {
+            self.differences.push(format!("sent nowhere: {packet:?}"));
+            return;
+        };
+        let name = self.tracks[index].name;
+        let Some(connection) = self.connections.get_mut(&place) else { return };
+        if self.tracks[index].side.is_empty() {
+            return;
+        }
+        let answers = packet.is_answer();
+        let waiting = connection.expected.iter_mut().filter(|x| !x.matched).take(WINDOW);
+        let mut same: Vec<&mut Expected> = waiting
+            .filter(|expected| {
+                let recorded = &expected.message;
+                recorded.packet.code() == packet.code()
+                    && (!answers || recorded.msg_id == Some(msg_id))
+            })
+            .collect();
+        // What is overdue rather is never sent.
+        same.sort_by_key(|expected| expected.overdue);
+        let Some(expected) = same.into_iter().next() else {
+            self.differences.push(format!("{name} {conn}: not recorded: {packet:?}"));
+            return;
+        };
+        expected.matched = true;
+        let recorded = &expected.message;
+        if let (Kind::Request { .. }, Some(recorded)) = (packet.kind(), recorded.msg_id) {
+            connection.msg_ids.insert(recorded, msg_id);
+        }
+        if !self.mapping.matches(&recorded.packet, &packet) {
+            let recorded = &recorded.packet;
+            let text = format!("{name} {conn}: sent {packet:?}, recorded {recorded:?}");
+            self.differences.push(text);
+        }
+    }
+}
+
+/// Fails if something differs that is not listed, or if something listed does not differ. Each
+/// item of `listed` is a part of the words of a difference, and its reason.
+pub fn check(differences: &[String], listed: &[(&str, &str)]) {
+    let unlisted: Vec<_> = differences
+        .iter()
+        .filter(|difference| !listed.iter().any(|(part, _)| difference.contains(part)))
+        .collect();
+    assert!(unlisted.is_empty(), "{unlisted:#?}");
+    for (part, reason) in listed {
+        let found = differences.iter().any(|difference| difference.contains(part));
+        assert!(found, "no difference any more: {part} ({reason})");
+    }
+}
