@@ -330,7 +330,7 @@ pub enum JobOutput {
     Done,
     /// Own rows after a change of the partition table, by partition.
     OwnCells(Vec<CellRow>),
-    /// Where the data is.
+    /// What to call the data until its transaction ends.
     Spilled(DataId),
     /// Of [`WriteJob::DropPartition`].
     Progress {

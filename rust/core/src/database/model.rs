@@ -12,7 +12,7 @@ pub const MAX_METADATA_BYTES: usize = 65_535;
 /// Partitions of a database: data ids are (partition << 48) + n (spec storage.md 5.4).
 pub const MAX_PARTITIONS: u32 = 32_768;
 
-/// A row of `data` (spec storage.md 7.3).
+/// A row of `data` (spec storage.md 7.3), or the name of data that was spilled.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DataId(pub u64);
 

@@ -1,0 +1,219 @@
+//! Jobs of replication, deletion and packs.
+
+use neo_core::database::{
+    DataId, JobOutput, JobResult, Refusal, ReplicatedObject, ReplicatedTransaction, WriteJob,
+};
+use neo_wire::{CellState, Oid, PackOrder, Partition, Tid};
+
+use super::state::{Record, State, oid_list};
+use crate::StoreError;
+
+impl State {
+    pub fn background_job(&mut self, job: WriteJob) -> Result<JobResult, StoreError> {
+        let output = match job {
+            WriteJob::SetCellTid { partition, tid } => {
+                self.set_cell_tid(partition, tid);
+                JobOutput::Done
+            }
+            WriteJob::SetCellPack { partition, pack } => {
+                self.set_own_cell(partition, |row| row.pack = Some(pack));
+                JobOutput::Done
+            }
+            WriteJob::AddTransactions(rows) => {
+                if self.partitions() == 0 {
+                    return Ok(Err(Refusal::NoPartitionTable));
+                }
+                self.add_transactions(rows);
+                JobOutput::Done
+            }
+            WriteJob::AddObjects(rows) => {
+                if self.partitions() == 0 {
+                    return Ok(Err(Refusal::NoPartitionTable));
+                }
+                self.add_objects(rows)?;
+                JobOutput::Done
+            }
+            WriteJob::DeleteTransactions { partition, tids } => {
+                for tid in tids {
+                    self.remove_transaction(partition, tid);
+                }
+                JobOutput::Done
+            }
+            WriteJob::DeleteObjects { partition, records } => {
+                for (tid, oid) in records {
+                    self.remove_record(partition, oid, tid);
+                }
+                JobOutput::Done
+            }
+            WriteJob::DropPartition { partition, limit } => self.drop_partition(partition, limit),
+            WriteJob::PackObjects { partition, pack_tid, min_oid, limit } => {
+                self.pack_objects(partition, pack_tid, min_oid, limit)
+            }
+            WriteJob::PackList { partition, pack_tid, oids } => {
+                let partitions = self.partitions();
+                let deleted = oids
+                    .into_iter()
+                    .filter(|oid| oid.partition(partitions) == partition)
+                    .map(|oid| self.pack_object(partition, oid, pack_tid))
+                    .sum();
+                let next = None;
+                JobOutput::Packed { deleted, next }
+            }
+            WriteJob::SignPacks { approved, rejected } => self.sign(&approved, &rejected),
+            WriteJob::Truncate => {
+                self.truncate();
+                JobOutput::Done
+            }
+            WriteJob::PruneOrphans { min, limit } => self.prune_orphans(min, limit),
+            job => {
+                let text = format!("not a job of the background: {job:?}");
+                return Err(StoreError::Inconsistent(text));
+            }
+        };
+        Ok(Ok(output))
+    }
+
+    fn add_transactions(&mut self, rows: Vec<ReplicatedTransaction>) {
+        let partitions = self.partitions();
+        for ReplicatedTransaction { transaction, pack } in rows {
+            let tid = transaction.tid;
+            if let Some(pack) = pack {
+                let order = PackOrder {
+                    tid,
+                    approved: pack.approved,
+                    partial: pack.partial,
+                    oids: oid_list(pack.partial, pack.oids),
+                    pack_tid: pack.pack_tid,
+                };
+                self.packs.insert(tid, order);
+            }
+            let key = (tid.partition(partitions), tid);
+            self.transactions.insert(key, transaction);
+        }
+    }
+
+    fn add_objects(&mut self, rows: Vec<ReplicatedObject>) -> Result<(), StoreError> {
+        let partitions = self.partitions();
+        for row in rows {
+            let partition = row.oid.partition(partitions);
+            let target = row.value_tid.and_then(|tid| self.record(row.oid, tid));
+            let data = match (target, row.data) {
+                (Some(record), _) => {
+                    self.hold(record.data)?;
+                    record.data
+                }
+                (None, data) => data.map(|data| self.add_data(partition, data)),
+            };
+            let value_tid = row.value_tid;
+            let record = Record { data, value_tid };
+            self.put_record(partition, row.oid, row.tid, record);
+        }
+        Ok(())
+    }
+
+    fn drop_partition(&mut self, partition: Partition, limit: u32) -> JobOutput {
+        let range = (partition, Tid::ZERO, Oid::ZERO)..=(partition, Tid::INVALID, Oid::INVALID);
+        let keys: Vec<_> = self.records_by_tid.range(range.clone()).copied().collect();
+        let keys = keys.into_iter().take(limit as usize);
+        let deleted =
+            keys.filter(|(_, tid, oid)| self.remove_record(partition, *oid, *tid)).count() as u64;
+        let finished = self.records_by_tid.range(range).next().is_none();
+        if finished {
+            self.remove_transactions_after(partition, None);
+        }
+        JobOutput::Progress { deleted, finished }
+    }
+
+    fn remove_transactions_after(&mut self, partition: Partition, tid: Option<Tid>) {
+        let min = tid.map_or(Tid::ZERO, Tid::next);
+        let range = (partition, min)..=(partition, Tid::INVALID);
+        let tids: Vec<_> = self.transactions.range(range).map(|(key, _)| key.1).collect();
+        for tid in tids {
+            self.remove_transaction(partition, tid);
+        }
+    }
+
+    fn pack_objects(
+        &mut self,
+        partition: Partition,
+        pack_tid: Tid,
+        min_oid: Oid,
+        limit: u32,
+    ) -> JobOutput {
+        let range = (partition, min_oid, Tid::ZERO)..=(partition, Oid::INVALID, Tid::INVALID);
+        let mut oids: Vec<Oid> = self.records.range(range).map(|(key, _)| key.1).collect();
+        oids.dedup();
+        oids.truncate(limit as usize);
+        let next = match oids.last() {
+            _ if oids.len() < limit as usize => None,
+            None => Some(min_oid),
+            Some(last) => Some(last.next()),
+        };
+        let deleted = oids.into_iter().map(|oid| self.pack_object(partition, oid, pack_tid)).sum();
+        JobOutput::Packed { deleted, next }
+    }
+
+    /// Spec storage.md 15.1.
+    fn pack_object(&mut self, partition: Partition, oid: Oid, pack_tid: Tid) -> u64 {
+        let range = (partition, oid, Tid::ZERO)..=(partition, oid, pack_tid);
+        let mut packed: Vec<_> =
+            self.records.range(range).map(|(key, record)| (key.2, record.data)).collect();
+        if packed.last().is_some_and(|(_, data)| data.is_some()) {
+            packed.pop();
+        }
+        for (tid, _) in &packed {
+            self.remove_record(partition, oid, *tid);
+        }
+        packed.len() as u64
+    }
+
+    fn sign(&mut self, approved: &[Tid], rejected: &[Tid]) -> JobOutput {
+        let mut known = Vec::new();
+        for (tids, value) in [(approved, true), (rejected, false)] {
+            for tid in tids {
+                if let Some(order) = self.packs.get_mut(tid) {
+                    order.approved = Some(value);
+                    known.push(*tid);
+                }
+            }
+        }
+        JobOutput::Signed { known }
+    }
+
+    fn truncate(&mut self) {
+        let Some(tid) = self.configuration.truncate_tid.take() else {
+            return;
+        };
+        for partition in self.own_partitions() {
+            self.remove_transactions_after(partition, Some(tid));
+            let range =
+                (partition, tid.next(), Oid::ZERO)..=(partition, Tid::INVALID, Oid::INVALID);
+            let keys: Vec<_> = self.records_by_tid.range(range).copied().collect();
+            for (_, tid, oid) in keys {
+                self.remove_record(partition, oid, tid);
+            }
+            self.set_own_cell(partition, |row| {
+                if row.state == CellState::OutOfDate {
+                    row.tid = row.tid.min(tid);
+                }
+            });
+        }
+    }
+
+    fn prune_orphans(&mut self, min: DataId, limit: u32) -> JobOutput {
+        let ids: Vec<_> = self
+            .data
+            .range(min..)
+            .take(limit as usize)
+            .map(|(id, row)| (*id, row.references))
+            .collect();
+        let next = match ids.last() {
+            _ if ids.len() < limit as usize => None,
+            None => Some(min),
+            Some((last, _)) => Some(DataId(last.0 + 1)),
+        };
+        let orphans = ids.iter().filter(|(_, references)| *references == 0);
+        let deleted = orphans.filter(|(id, _)| self.data.remove(id).is_some()).count() as u64;
+        JobOutput::Pruned { deleted, next }
+    }
+}
