@@ -12,12 +12,14 @@ mod values;
 
 use neo_wire::{Address, ErrorCode, Packet};
 
-use crate::io::{ConnectionId, Exit, Input, Node, Nothing, Now, Output, Outputs};
+use crate::io::{ConnectionId, Exit, Input, Node, Nothing, Now, Output, Outputs, TimerId};
 use crate::links::{Incoming, Links, Lost};
 use dialogue::Next;
 
 pub use command::{Check, Command, Rows, Targets};
 pub use help::COMMANDS;
+
+const TIMEOUT: TimerId = TimerId(0);
 
 /// What is wrong with the words of a command, in one line for the operator.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -37,6 +39,7 @@ pub struct Ctl {
     admin: Address,
     command: Command,
     answers: Vec<Packet>,
+    timeout_ms: Option<u64>,
     links: Links<()>,
     done: bool,
 }
@@ -45,7 +48,21 @@ impl Ctl {
     /// To give a command to the admin at this address.
     #[must_use]
     pub fn new(admin: Address, command: Command) -> Self {
-        Self { admin, command, answers: Vec::new(), links: Links::default(), done: false }
+        Self {
+            admin,
+            command,
+            answers: Vec::new(),
+            timeout_ms: None,
+            links: Links::default(),
+            done: false,
+        }
+    }
+
+    /// Gives up after so many milliseconds, if any: the command may be carried out all the same.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout_ms: Option<u64>) -> Self {
+        self.timeout_ms = timeout_ms;
+        self
     }
 
     fn exit(&mut self, exit: Exit, out: &mut Outputs<Effect>) {
@@ -116,6 +133,10 @@ impl Node for Ctl {
         match input {
             Input::Start => {
                 self.links.connect(self.admin.clone(), out);
+                if let Some(delay_ms) = self.timeout_ms {
+                    let timer = TIMEOUT;
+                    out.push(Output::SetTimer { timer, delay_ms });
+                }
             }
             Input::Connected { connection } => {
                 if self.links.connected(connection) {
@@ -139,7 +160,8 @@ impl Node for Ctl {
                 }
             }
             Input::Stop => self.fail("ERROR: interrupted".into(), out),
-            Input::Accepted { .. } | Input::Timer { .. } => {}
+            Input::Timer { .. } => self.fail("ERROR: timed out".into(), out),
+            Input::Accepted { .. } => {}
             Input::Own(nothing) => match nothing {},
         }
     }

@@ -408,3 +408,16 @@ fn refusals_and_failures() {
         Session::new("print cluster").answer(Packet::AnswerNodeList { nodes: Vec::new() });
     assert_eq!(session.failure(), "ERROR: Connection closed");
 }
+
+#[test]
+fn the_operator_may_be_in_a_hurry() {
+    let command = Command::parse(&["print", "cluster"]).unwrap().unwrap();
+    let mut ctl = Ctl::new(address(9999), command).with_timeout(Some(1500));
+    let mut out = Outputs::new();
+    ctl.handle(NOW, Input::Start, &mut out);
+    let Some(Output::SetTimer { timer, delay_ms: 1500 }) = out.pop() else { panic!("{out:?}") };
+    out.clear();
+    ctl.handle(NOW, Input::Timer { timer }, &mut out);
+    let exit = Exit::Failure("ERROR: timed out".into());
+    assert_eq!(out, [Output::Exit { exit }]);
+}
