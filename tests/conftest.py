@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from cluster import argv, running
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,12 +22,14 @@ class Result(NamedTuple):
     err: str
 
 
-def argv(name, *args):
-    """Command line of a NEO command: the installed one or, with NEO_BIN, the native binary."""
-    binary = os.environ.get("NEO_BIN")
-    if binary:
-        return [str(ROOT / binary), name, *map(str, args)]
-    return [str(ROOT / ".venv" / "bin" / name), *map(str, args)]
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows what nodes said, with the failure of a test."""
+    report = yield
+    if report.failed:
+        for cluster in running:
+            report.sections.append((f"nodes in {cluster.folder}", cluster.logs()))
+    return report
 
 
 @pytest.fixture
