@@ -3,8 +3,10 @@
 
 mod admin;
 mod ctl;
+mod daemon;
 mod log;
 mod master;
+mod master_list;
 mod migrate;
 mod reflink;
 mod simple;
