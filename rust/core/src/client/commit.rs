@@ -92,7 +92,7 @@ impl Client {
                     transaction.stage = Stage::Voting;
                     self.ask_votes(key, ttid, cx);
                     self.lose_requests(cx);
-                    self.progress_vote(key, cx);
+                    self.progress(key, cx);
                 }
             }
             Stage::Voting if transaction.votes.is_empty() => self.voted(key, cx),
@@ -165,6 +165,12 @@ impl Client {
         let Some(transaction) = self.transactions.get_mut(&key) else {
             return;
         };
+        if let Some(oid) = transaction.unlocked.first() {
+            let text = format!("object {oid} could not be write-locked");
+            transaction.error.get_or_insert(ClientError::Disconnected(text));
+            self.progress(key, cx);
+            return;
+        }
         let lost: BTreeSet<NodeId> = transaction.lost_nodes().collect();
         if lost.is_empty() {
             transaction.stage = Stage::Voted;
@@ -179,7 +185,7 @@ impl Client {
             });
             if !locked {
                 let text = format!("partition {partition} not fully write-locked");
-                transaction.error.get_or_insert(ClientError::Storage(text));
+                transaction.error.get_or_insert(ClientError::Disconnected(text));
                 self.progress(key, cx);
                 return;
             }
@@ -275,7 +281,7 @@ impl Client {
     /// The master answered: the transaction is committed, or not.
     pub(super) fn finished(&mut self, key: TransactionKey, packet: Packet, cx: &mut Context<'_>) {
         match packet {
-            Packet::AnswerTransactionFinished { tid, .. } => self.committed(key, tid, cx),
+            Packet::AnswerTransactionFinished { tid, .. } => self.committed(key, tid, true, cx),
             Packet::Error { code, message } => {
                 let error = match code {
                     ErrorCode::IncompleteTransaction => {
@@ -292,11 +298,15 @@ impl Client {
         }
     }
 
-    fn committed(&mut self, key: TransactionKey, tid: Tid, cx: &mut Context<'_>) {
+    /// `last` tells that nothing was committed after: only then, data can enter the cache.
+    fn committed(&mut self, key: TransactionKey, tid: Tid, last: bool, cx: &mut Context<'_>) {
         let Some(mut transaction) = self.transactions.remove(&key) else {
             return;
         };
-        let records = transaction.records();
+        let mut records = transaction.records();
+        if !last {
+            records.iter_mut().for_each(|(_, data)| *data = None);
+        }
         let call = transaction.waiting.map(|waiting| waiting.call());
         self.publications.push_back(Item::Local { call, tid, records });
         self.publish(cx);
@@ -377,7 +387,7 @@ impl Client {
 
     fn outcome(&mut self, key: TransactionKey, tid: Option<Tid>, cx: &mut Context<'_>) {
         match tid {
-            Some(tid) => self.committed(key, tid, cx),
+            Some(tid) => self.committed(key, tid, false, cx),
             None => {
                 let text = "the master was lost while committing: the transaction was aborted";
                 self.not_committed(key, ClientError::Disconnected(text.into()), cx);
@@ -396,6 +406,9 @@ impl Client {
         let Some(transaction) = self.transactions.remove(&key) else {
             return;
         };
+        if let Some(waiting) = &transaction.waiting {
+            self.answer(waiting.call(), Err(ClientError::UnknownTransaction), cx);
+        }
         self.unqueue(|asked| asked.transaction() == Some(key));
         let Some(ttid) = transaction.ttid else { return };
         for nid in transaction.live_nodes() {

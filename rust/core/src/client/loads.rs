@@ -55,6 +55,8 @@ pub struct Loads {
     pub cache: Cache,
     last_tid: Option<Tid>,
     publishing: Option<Tid>,
+    /// The publication follows a (re)connection: the last TID may go back.
+    resetting: bool,
     in_flight: BTreeMap<Oid, InFlight>,
     fetches: u64,
 }
@@ -67,6 +69,7 @@ impl Loads {
             cache: Cache::new(cache_size),
             last_tid: None,
             publishing: None,
+            resetting: false,
             in_flight: BTreeMap::new(),
             fetches: 0,
         }
@@ -188,12 +191,23 @@ impl Loads {
         }
         self.in_flight.clear();
         self.publishing = Some(last_tid);
+        self.resetting = true;
         true
     }
 
-    /// Last step of any publication (rules O3 c, O4 c): the TID becomes visible.
-    pub fn end(&mut self, last_tid: Tid) {
+    /// In the child of a fork, and when the links are closed: nothing is being fetched or published
+    /// any more. What is cached and the last TID stay.
+    pub fn forget_pending(&mut self) {
+        self.in_flight.clear();
         self.publishing = None;
-        self.last_tid = Some(last_tid);
+        self.resetting = false;
+    }
+
+    /// Last step of any publication (rules O3 c, O4 c): the TID becomes visible. A commit whose
+    /// outcome had to be asked for may be older than what is visible already.
+    pub fn end(&mut self, tid: Tid) {
+        self.publishing = None;
+        let last_tid = self.last_tid.filter(|_| !std::mem::take(&mut self.resetting));
+        self.last_tid = last_tid.max(Some(tid));
     }
 }

@@ -18,8 +18,10 @@ pub(super) enum Link {
     None,
     /// Accepted; the last TID was asked.
     Identified,
-    /// The last TID is known, its publication or an operational table is waited for.
+    /// The last TID is known and is being published.
     Reconciling,
+    /// It is published; an operational table is waited for.
+    Reconciled,
     /// The application can use it.
     Ready,
 }
@@ -83,6 +85,9 @@ impl Client {
             Identification::Accepted { own, .. } => {
                 info!(nid = %own, "connected to the primary master");
                 self.identity = Some(Identity { nid: own, id_timestamp: None });
+                // They know us under another identity.
+                let storages: Vec<_> = self.storages.keys().copied().collect();
+                storages.into_iter().for_each(|nid| self.drop_storage(nid, cx));
                 self.link = Link::Identified;
                 self.fresh = true;
                 self.last_timestamp = None;
@@ -108,7 +113,14 @@ impl Client {
         }
     }
 
+    /// Nobody waits any more. What may be committed still is looked after, once there is a primary.
     fn fail_waiting(&mut self, error: &ClientError, cx: &mut Context<'_>) {
+        for key in self.recovering.clone() {
+            let transaction = self.transactions.get_mut(&key);
+            if let Some(waiting) = transaction.and_then(|t| t.waiting.take()) {
+                self.answer(waiting.call(), Err(error.clone()), cx);
+            }
+        }
         for (call, _) in std::mem::take(&mut self.waiting) {
             self.answer(call, Err(error.clone()), cx);
         }
@@ -117,18 +129,32 @@ impl Client {
     /// The last TID of the cluster, as it was when the master accepted us.
     pub(super) fn last_transaction(&mut self, packet: Packet, cx: &mut Context<'_>) {
         let Packet::AnswerLastTransaction { tid } = packet else {
+            warn!(packet = packet.name(), "the master does not tell the last transaction");
+            if let Some(connection) = self.search.attached() {
+                let lost = self.links.close(connection, cx.out);
+                self.lost_requests.extend(lost.into_iter().flat_map(|lost| lost.pending));
+                self.search.on_closed(connection, true, cx.now, &mut self.links, cx.out);
+                self.link = Link::None;
+                self.attempt_failed(cx);
+            }
             return;
         };
         self.link = Link::Reconciling;
         self.last_received = Some(tid);
         self.publications.push_back(Item::Reset { last_tid: tid });
-        self.publications.push_back(Item::Ready);
+        self.publications.push_back(Item::Reconciled);
         self.publish(cx);
     }
 
-    /// What came before is published: the application can go on, if the table is operational.
-    pub(super) fn master_ready(&mut self, cx: &mut Context<'_>) {
-        if self.link != Link::Reconciling || !self.is_table_operational() {
+    /// The last TID is published.
+    pub(super) fn reconciled(&mut self, cx: &mut Context<'_>) {
+        self.link = Link::Reconciled;
+        self.reconsider(cx);
+    }
+
+    /// The application can go on, as soon as the table is operational.
+    fn reconsider(&mut self, cx: &mut Context<'_>) {
+        if self.link != Link::Reconciled || !self.is_table_operational() {
             return;
         }
         self.link = Link::Ready;
@@ -145,13 +171,6 @@ impl Client {
         self.table.is_operational(running)
     }
 
-    /// A node or the table changed while the application waits for an operational table.
-    fn reconsider(&mut self, cx: &mut Context<'_>) {
-        if self.link == Link::Reconciling && !self.publishing && self.publications.is_empty() {
-            self.master_ready(cx);
-        }
-    }
-
     /// A packet that the master sends of itself.
     pub(super) fn master_packet(
         &mut self,
@@ -160,6 +179,7 @@ impl Client {
         packet: Packet,
         cx: &mut Context<'_>,
     ) {
+        let attached = self.search.attached() == Some(connection);
         match packet {
             Packet::NotPrimaryMaster { primary, known_masters } => {
                 let told = (primary, known_masters);
@@ -167,7 +187,17 @@ impl Client {
                     self.search.on_not_primary(connection, told, cx.now, &mut self.links, cx.out);
                 if let Some(lost) = lost {
                     self.lost_requests.extend(lost.pending);
+                    if attached {
+                        self.master_lost(cx);
+                    }
                 }
+            }
+            Packet::CloseClient {} | Packet::FlushLog {} => {}
+            // The link still is silent: what it answers is an error of ours, already logged.
+            Packet::Error { .. } => {}
+            other if !attached => {
+                warn!(packet = other.name(), "a master talks before it accepts us");
+                self.break_master_link(connection, msg_id, cx);
             }
             Packet::NotifyNodeInformation { timestamp, nodes } => {
                 if self.node_information(timestamp, nodes, cx).is_err() {
@@ -186,7 +216,7 @@ impl Client {
             }
             Packet::InvalidateObjects { tid, oids } => {
                 // Before the last TID is known, nothing can be compared (spec client.md 3.3).
-                if matches!(self.link, Link::Reconciling | Link::Ready) {
+                if !matches!(self.link, Link::None | Link::Identified) {
                     self.last_received = Some(tid);
                     self.publications.push_back(Item::Foreign { tid, oids });
                     self.publish(cx);
@@ -194,9 +224,6 @@ impl Client {
             }
             Packet::NotifyClusterInformation { state } => info!(%state, "cluster"),
             Packet::StopOperation {} => warn!("the master stops operation"),
-            Packet::CloseClient {} | Packet::FlushLog {} => {}
-            // The link still is silent: what it answers is an error of ours, already logged.
-            Packet::Error { .. } => {}
             other => {
                 warn!(packet = other.name(), "unexpected packet from the master");
                 self.break_master_link(connection, msg_id, cx);
@@ -209,8 +236,19 @@ impl Client {
         let code = ErrorCode::ProtocolError;
         if let Some(lost) = self.links.refuse(connection, msg_id, code, text, cx.out) {
             self.lost_requests.extend(lost.pending);
-            self.search.on_closed(connection, true, cx.now, &mut self.links, cx.out);
+            self.left_master(connection, true, cx);
+        }
+    }
+
+    /// The connection to a master ended, whoever ended it.
+    fn left_master(&mut self, connection: ConnectionId, established: bool, cx: &mut Context<'_>) {
+        if self.search.attached() == Some(connection) {
+            // Searched again only if somebody needs it.
+            self.search.stop(&mut self.links, cx.out);
             self.master_lost(cx);
+        } else {
+            self.search.on_closed(connection, established, cx.now, &mut self.links, cx.out);
+            self.attempt_failed(cx);
         }
     }
 
@@ -228,6 +266,12 @@ impl Client {
             // The first list is complete: what is not in it is forgotten.
             let listed = |nid| nodes.iter().any(|node| node.nid == Some(nid));
             self.nodes.retain(|nid, _| listed(*nid));
+            let masters: Vec<_> = nodes
+                .iter()
+                .filter(|node| node.node_type == NodeType::Master)
+                .filter_map(|node| node.address.clone())
+                .collect();
+            self.search.replace(&masters);
         }
         for node in nodes {
             self.node_changed(node, cx);
@@ -262,16 +306,10 @@ impl Client {
         if !self.search.owns(connection) {
             return false;
         }
-        let attached = self.search.attached() == Some(connection);
         let lost = self.links.closed(connection);
-        let established = lost.as_ref().is_some_and(|lost| lost.established);
-        self.search.on_closed(connection, established, cx.now, &mut self.links, cx.out);
+        let established = lost.as_ref().is_none_or(|lost| lost.established);
         self.lost_requests.extend(lost.into_iter().flat_map(|lost| lost.pending));
-        if attached {
-            self.master_lost(cx);
-        } else {
-            self.attempt_failed(cx);
-        }
+        self.left_master(connection, established, cx);
         true
     }
 
@@ -280,9 +318,11 @@ impl Client {
         warn!("the link to the primary master is lost");
         self.link = Link::None;
         self.table.clear();
+        // The next link has its own last TID to publish.
+        self.publications.retain(|item| !matches!(item, Item::Reconciled));
         let storages: Vec<_> = self.storages.keys().copied().collect();
         for (key, transaction) in &mut self.transactions {
-            // A begin without imposed TID is asked again; the rest is forgotten by the master.
+            // The master forgets what it was not asked to commit.
             if !matches!(transaction.stage, Stage::Finishing | Stage::Recovering) {
                 let text = "the link to the primary master was lost during the transaction";
                 transaction.error.get_or_insert(ClientError::Disconnected(text.into()));
@@ -290,9 +330,8 @@ impl Client {
             self.touched.insert(*key);
         }
         storages.into_iter().for_each(|nid| self.storage_of_lost_master(nid, cx));
-        if self.waiting.is_empty() && self.recovering.is_empty() {
-            // The next call looks for a primary again.
-            self.search.stop(&mut self.links, cx.out);
+        if !self.waiting.is_empty() || !self.recovering.is_empty() {
+            self.want_master(cx);
         }
     }
 

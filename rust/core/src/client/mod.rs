@@ -289,8 +289,10 @@ impl Client {
         self.recovering.clear();
         self.reads.clear();
         self.lost_requests.clear();
+        self.touched.clear();
         self.publications.clear();
         self.publishing = false;
+        self.being_published = None;
     }
 
     fn received(

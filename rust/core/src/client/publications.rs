@@ -17,8 +17,8 @@ pub(super) enum Item {
     Local { call: Option<CallId>, tid: Tid, records: Vec<(Oid, Option<Bytes>)> },
     /// A link to a primary was made.
     Reset { last_tid: Tid },
-    /// The link is ready for the application.
-    Ready,
+    /// The last TID of the link is published.
+    Reconciled,
     /// A sync ends here.
     Barrier(CallId),
 }
@@ -32,18 +32,19 @@ impl Client {
             };
             match item {
                 Item::Barrier(call) => self.answer(call, Ok(Answer::Done), cx),
-                Item::Ready => self.master_ready(cx),
+                Item::Reconciled => self.reconciled(cx),
                 Item::Foreign { tid, oids } => {
-                    self.start_publishing(tid);
+                    self.start_publishing(self.published.max(Some(tid)));
                     cx.out.push(Output::Own(Effect::Publish(Publication::Foreign { tid, oids })));
                 }
                 Item::Reset { last_tid } => {
-                    self.start_publishing(last_tid);
+                    self.start_publishing(Some(last_tid));
                     let publication = Publication::Reset { last_tid };
                     cx.out.push(Output::Own(Effect::Publish(publication)));
                 }
                 Item::Local { call, tid, records } => {
-                    self.start_publishing(tid);
+                    // A commit whose outcome was asked for may be older than what is published.
+                    self.start_publishing(self.published.max(Some(tid)));
                     match call.filter(|call| self.calls.contains(call)) {
                         Some(call) => {
                             self.answer(call, Ok(Answer::Finished { tid, records }), cx);
@@ -58,9 +59,9 @@ impl Client {
         }
     }
 
-    fn start_publishing(&mut self, tid: Tid) {
+    fn start_publishing(&mut self, last_tid: Option<Tid>) {
         self.publishing = true;
-        self.being_published = Some(tid);
+        self.being_published = last_tid;
     }
 
     /// The shell says that the last publication is done.

@@ -16,6 +16,8 @@ pub struct Pending {
     pub attempt: u32,
     /// Nodes that have not answered.
     pub expected: BTreeSet<NodeId>,
+    /// A node took the lock.
+    pub locked: bool,
 }
 
 /// A write that every node answered.
@@ -100,6 +102,8 @@ pub struct Transaction {
     pub resolved: BTreeMap<Oid, Tid>,
     /// Every node it tried to write to; false if it was lost, for ever.
     pub nodes: BTreeMap<NodeId, bool>,
+    /// Objects that no node locked although every one answered or was lost.
+    pub unlocked: BTreeSet<Oid>,
     /// Nodes that accepted a write without lock, by partition.
     pub lockless: BTreeMap<Partition, BTreeSet<NodeId>>,
     /// Answers to AskRelockObject still to come.
@@ -133,6 +137,7 @@ impl Transaction {
             conflicts: BTreeMap::new(),
             resolved: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            unlocked: BTreeSet::new(),
             lockless: BTreeMap::new(),
             relocks: 0,
             votes: BTreeSet::new(),
@@ -159,13 +164,7 @@ impl Transaction {
         if let Some(former) = self.pending.remove(&oid) {
             self.pending_bytes -= former.write.content.len();
         }
-        if let Some(Done { content: DoneContent::Data(Some(data)), .. }) = self.done.remove(&oid) {
-            self.done_bytes -= data.len();
-        }
-        self.pending_bytes += write.content.len();
-        self.attempts += 1;
-        let attempt = self.attempts;
-        self.pending.insert(oid, Pending { write, attempt, expected: BTreeSet::new() });
+        self.reopen(write);
         true
     }
 
@@ -185,9 +184,12 @@ impl Transaction {
         {
             return;
         }
-        let Some(Pending { write, .. }) = self.pending.remove(&oid) else {
+        let Some(Pending { write, locked, .. }) = self.pending.remove(&oid) else {
             return;
         };
+        if !locked {
+            self.unlocked.insert(oid);
+        }
         self.pending_bytes -= write.content.len();
         let content = match write.content {
             Content::Data { record, .. } if self.done_bytes + record.len() < limit => {
@@ -202,12 +204,14 @@ impl Transaction {
         self.done.insert(oid, Done { order: self.orders, base: write.base, content });
     }
 
-    /// Notes a conflict that a storage reports, unless it is dealt with already.
-    pub fn conflict(&mut self, oid: Oid, committed: Tid) {
-        if self.resolved.get(&oid).is_none_or(|resolved| *resolved < committed) {
-            let known = self.conflicts.entry(oid).or_insert(committed);
-            *known = (*known).max(committed);
+    /// Notes a conflict that a storage reports. False if it is dealt with already.
+    pub fn conflict(&mut self, oid: Oid, committed: Tid) -> bool {
+        if self.resolved.get(&oid).is_some_and(|resolved| *resolved >= committed) {
+            return false;
         }
+        let known = self.conflicts.entry(oid).or_insert(committed);
+        *known = (*known).max(committed);
+        true
     }
 
     /// Takes back an object that a storage gave up (spec client.md 7.7).
@@ -216,10 +220,11 @@ impl Transaction {
         if let Some(Done { content: DoneContent::Data(Some(data)), .. }) = self.done.remove(&oid) {
             self.done_bytes -= data.len();
         }
+        self.unlocked.remove(&oid);
         self.pending_bytes += write.content.len();
         self.attempts += 1;
-        let attempt = self.attempts;
-        self.pending.insert(oid, Pending { write, attempt, expected: BTreeSet::new() });
+        let (attempt, expected) = (self.attempts, BTreeSet::new());
+        self.pending.insert(oid, Pending { write, attempt, expected, locked: false });
     }
 
     /// The next conflict to resolve, with what was to be stored.

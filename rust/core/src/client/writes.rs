@@ -22,6 +22,11 @@ impl Client {
             self.answer(call, Err(ClientError::UnknownTransaction), cx);
             return;
         };
+        if transaction.stage != Stage::Storing {
+            let error = ClientError::Storage("the transaction is already being voted".into());
+            self.answer(call, Err(error), cx);
+            return;
+        }
         let oid = write.oid;
         if transaction.add(write) && transaction.ttid.is_some() {
             self.send_write(key, oid, cx);
@@ -99,6 +104,7 @@ impl Client {
             | Packet::AnswerCheckCurrentSerial { conflict: None } => {
                 if let Some(pending) = current {
                     pending.expected.remove(&nid);
+                    pending.locked = true;
                     transaction.settle(oid, limit);
                 }
             }
@@ -115,10 +121,13 @@ impl Client {
                 info!(%nid, %oid, %committed, "conflict");
                 if let Some(pending) = current {
                     pending.expected.remove(&nid);
+                    if !transaction.conflict(oid, committed) {
+                        // It refuses what the others resolved already: it missed a commit.
+                        self.lose_node_of(key, nid);
+                    }
+                } else {
+                    transaction.conflict(oid, committed);
                 }
-                transaction.conflict(oid, committed);
-                // Reported again for a resolution that is already stored.
-                transaction.settle(oid, limit);
             }
             Packet::Error { code, message } => {
                 let error = error_of(code, message.to_string());
@@ -186,7 +195,7 @@ impl Client {
         match packet {
             Packet::AnswerRelockObject { conflict: Some(found) } => {
                 if transaction.done.contains_key(&oid) {
-                    self.take_back(key, oid, found.base_serial, found.data, cx);
+                    self.take_back(key, oid, found.base_serial, found.data);
                     if let Some(transaction) = self.transactions.get_mut(&key) {
                         transaction.conflicts.insert(oid, found.conflict);
                     }
@@ -211,7 +220,6 @@ impl Client {
         oid: Oid,
         base: Tid,
         returned: Option<StoredData>,
-        cx: &mut Context<'_>,
     ) {
         let Some(transaction) = self.transactions.get_mut(&key) else {
             return;
@@ -243,7 +251,6 @@ impl Client {
             }
         };
         transaction.reopen(Write { oid, base, content, data_serial: None });
-        self.progress(key, cx);
     }
 
     /// Answers the call that waits for a transaction, if what it waits for is there.

@@ -1,8 +1,8 @@
 //! The partition table of a storage: in memory and recorded (spec storage.md 9).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use neo_wire::{CellChange, CellState, Partition, Ptid, RowList};
+use neo_wire::{CellChange, CellState, NodeId, Partition, Ptid, RowList, Tid};
 
 use super::jobs::Job;
 use super::{Context, Storage};
@@ -33,7 +33,7 @@ impl Storage {
         if rows.iter().any(Vec::is_empty) {
             return false;
         }
-        let cells = rows
+        let cells: Vec<CellChange> = rows
             .iter()
             .zip(0..)
             .flat_map(|(row, partition)| {
@@ -44,17 +44,19 @@ impl Storage {
                 })
             })
             .collect();
+        let change = TableChange {
+            ptid,
+            replicas: num_replicas,
+            cells,
+            full: true,
+            last_pack: self.last_pack,
+        };
+        let job = WriteJob::ChangeTable(change);
+        if rows.is_empty() || job.check().is_err() {
+            return false;
+        }
         self.table.load(Some(ptid), num_replicas, rows);
-        self.record_table(
-            TableChange {
-                ptid,
-                replicas: num_replicas,
-                cells,
-                full: true,
-                last_pack: self.last_pack,
-            },
-            cx,
-        );
+        self.record_table(job, cx);
         true
     }
 
@@ -67,46 +69,30 @@ impl Storage {
         if self.table.ptid().is_none_or(|own| own.0.checked_add(1) != Some(ptid.0)) {
             return false;
         }
+        let np = self.table.partitions();
+        if cells.iter().any(|cell| cell.partition.0 >= np) {
+            return false;
+        }
         self.table.change(ptid, num_replicas, &cells);
-        self.record_table(
-            TableChange {
-                ptid,
-                replicas: num_replicas,
-                cells,
-                full: false,
-                last_pack: self.last_pack,
-            },
-            cx,
-        );
+        let last_pack = self.last_pack;
+        let change = TableChange { ptid, replicas: num_replicas, cells, full: false, last_pack };
+        self.record_table(WriteJob::ChangeTable(change), cx);
         true
     }
 
     /// States count from now on; TIDs of own cells are known once recorded.
-    fn record_table(&mut self, change: TableChange, cx: &mut Context<'_>) {
-        let before = std::mem::take(&mut self.own);
-        if let Some(nid) = self.nid {
-            for (partition, state) in self.table.cells_of(nid) {
-                let known = before.get(&partition);
-                let row = CellRow {
-                    partition,
-                    nid,
-                    state,
-                    tid: known.map_or(neo_wire::Tid::ZERO, |row| row.tid),
-                    pack: known.and_then(|row| row.pack),
-                };
-                self.own.insert(partition, row);
-            }
-        }
-        self.ask_write(vec![WriteJob::ChangeTable(change)], Job::Table, cx);
+    fn record_table(&mut self, job: WriteJob, cx: &mut Context<'_>) {
+        let before = self.own_cells();
+        self.ask_write(vec![job], Job::Table, cx);
         if !self.is_operational() {
             return;
         }
+        let corrupted = |cell: &CellRow| cell.state == CellState::Corrupted;
         let lost: BTreeSet<Partition> = before
-            .keys()
-            .filter(|partition| {
-                self.own.get(partition).is_none_or(|cell| cell.state == CellState::Corrupted)
-            })
-            .copied()
+            .values()
+            .filter(|cell| !corrupted(cell))
+            .map(|cell| cell.partition)
+            .filter(|partition| self.own.get(partition).is_none_or(corrupted))
             .collect();
         self.discard(&lost, cx);
         for (partition, cell) in &self.own {
@@ -119,7 +105,41 @@ impl Storage {
                 self.replicating.insert(*partition);
             }
         }
+        let np = self.table.partitions();
+        let (own, replicated) = (&self.own, &self.replicated);
+        self.last_serials.retain(|oid, _| {
+            let partition = oid.partition(np);
+            own.get(&partition).is_some_and(|cell| cell.state.is_readable())
+                || replicated.contains_key(&partition)
+        });
         self.released = true;
+    }
+
+    /// Takes the own cells from the table; returns those before.
+    fn own_cells(&mut self) -> BTreeMap<Partition, CellRow> {
+        let before = std::mem::take(&mut self.own);
+        let Some(nid) = self.nid else { return before };
+        for (partition, state) in self.table.cells_of(nid) {
+            let known = before.get(&partition);
+            let row = CellRow {
+                partition,
+                nid,
+                state,
+                tid: known.map_or(Tid::ZERO, |row| row.tid),
+                pack: known.and_then(|row| row.pack),
+            };
+            self.own.insert(partition, row);
+        }
+        before
+    }
+
+    /// The NID was given or changed: the own cells follow (spec storage.md 9.5).
+    pub(super) fn rename(&mut self, nid: NodeId, cx: &mut Context<'_>) {
+        if let Some(old) = self.nid.replace(nid) {
+            self.table.rename(old, nid);
+        }
+        self.own_cells();
+        self.ask_write(vec![WriteJob::SetNodeId(nid)], Job::Nothing, cx);
     }
 
     /// The database recorded a change of the table.

@@ -154,6 +154,8 @@ impl Storage {
         if let Some(peer) = self.peers.remove(&connection) {
             debug!(nid = ?peer.nid, "peer disconnected");
             self.client_disconnected(connection, cx);
+            // What it still waited for is forgotten.
+            self.released = true;
         }
     }
 
@@ -210,6 +212,9 @@ impl Storage {
             }
             Packet::AskOIDsFrom { partition, length, min_oid, tid } => {
                 self.read(to, ReadRequest::OidsFrom { partition, min_oid, length, tid }, cx);
+            }
+            Packet::AskObjectUndoSerial { ttid, ltid, undone_tid, oids } => {
+                self.ask_undo_serials(to, (ttid, ltid, undone_tid), oids, cx);
             }
             other => {
                 warn!(packet = other.name(), "a client asks what is not known here");

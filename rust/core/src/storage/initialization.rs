@@ -46,6 +46,7 @@ impl Storage {
                 // Not answered (spec protocol.md 14, trap 6).
                 self.backup_tid = None;
                 self.truncate_tid = Some(tid);
+                self.truncating = false;
                 self.ask_write(vec![WriteJob::DecideTruncation(tid)], Job::Nothing, cx);
             }
             Packet::AskLockedTransactions {} => {
@@ -58,6 +59,7 @@ impl Storage {
             Packet::AskLastIDs {} => match self.truncate_tid {
                 Some(tid) => {
                     info!(%tid, "truncate");
+                    self.truncating = true;
                     self.ask_write(vec![WriteJob::Truncate], Job::Truncate(to), cx);
                 }
                 None => self.ask_last_ids(to, cx),
@@ -69,7 +71,11 @@ impl Storage {
 
     /// The truncation is done.
     pub(super) fn truncated(&mut self, to: Requester, cx: &mut Context<'_>) {
-        self.truncate_tid = None;
+        if std::mem::take(&mut self.truncating)
+            && let Some(tid) = self.truncate_tid.take()
+        {
+            self.own.values_mut().for_each(|cell| cell.tid = cell.tid.min(tid));
+        }
         self.ask_last_ids(to, cx);
     }
 
@@ -102,7 +108,12 @@ impl Storage {
         self.ask_read(query, Job::Read(to, None, Asked::PackOrders), cx);
     }
 
+    /// In backup mode, clients must find its TID: operation waits until it is known.
     fn start_operation(&mut self, backup: bool, cx: &mut Context<'_>) {
+        if backup && self.backup_tid.is_none() {
+            self.start_backup(cx);
+            return;
+        }
         self.phase = Phase::Operating;
         self.replicating = self
             .own
@@ -117,9 +128,6 @@ impl Storage {
         // What had to be committed was validated; the rest was locked nowhere.
         jobs.push(WriteJob::DropUnfinished);
         self.ask_write(jobs, Job::Nothing, cx);
-        if backup {
-            self.start_backup(cx);
-        }
         info!("operation starts");
         self.tell_master(Packet::NotifyReady {}, cx);
     }
@@ -134,5 +142,8 @@ impl Storage {
     pub(super) fn start_backup_at(&mut self, tid: Tid, cx: &mut Context<'_>) {
         self.backup_tid = Some(tid);
         self.ask_write(vec![WriteJob::SetBackupTid(Some(tid))], Job::Nothing, cx);
+        if !self.is_operational() {
+            self.start_operation(true, cx);
+        }
     }
 }

@@ -4,6 +4,7 @@ use neo_wire::{ErrorCode, Packet, Partition, Tid, Ttid};
 use tracing::{debug, warn};
 
 use super::queues::{Requester, WriteRequest};
+use super::undo::UndoQuestion;
 use super::{Context, Effect, Storage};
 use crate::database::{Answer, JobOutput, JobResult, Query, Refusal, WriteJob};
 use crate::io::Output;
@@ -37,6 +38,8 @@ pub(super) enum Job {
     LocklessSerial(Ttid, neo_wire::Oid),
     /// Whether the revision that an undo goes back to still is there.
     UndoTarget(Requester, Ttid, WriteRequest),
+    /// Where the data of an undo comes from, for one of the objects asked for.
+    UndoSerials(Box<UndoQuestion>),
     /// Data moved from memory to the database.
     Spill(Requester, Ttid, WriteRequest, Packet),
     /// A read for a peer: `partition` must still be readable when it is answered.
@@ -102,16 +105,16 @@ impl Storage {
         match job {
             Job::Erase => self.stop_with(crate::io::Exit::Success, cx),
             Job::Table => self.table_written(outputs),
+            Job::Truncate(requester) => self.truncated(requester, cx),
+            Job::Reply(requester, packet) => match refusal {
+                None => self.reply(requester, packet, cx),
+                Some(refusal) => self.refuse(requester, &refusal.to_string(), cx),
+            },
             _ if epoch != self.epoch => debug!("a result of a former operation is ignored"),
             Job::Vote(requester, ttid, packet) => match refusal {
                 None => self.reply(requester, packet, cx),
                 Some(refusal) => self.vote_refused(requester, ttid, &refusal, cx),
             },
-            Job::Reply(requester, packet) => match refusal {
-                None => self.reply(requester, packet, cx),
-                Some(refusal) => self.refuse(requester, &refusal.to_string(), cx),
-            },
-            Job::Truncate(requester) => self.truncated(requester, cx),
             Job::Unlock(ttid) => self.unlocked(ttid, cx),
             Job::Spill(requester, ttid, request, packet) => {
                 let id = outputs.into_iter().find_map(|output| match output {
@@ -129,10 +132,12 @@ impl Storage {
         let Some((epoch, job)) = self.jobs.remove(&ticket) else {
             return;
         };
-        if epoch != self.epoch {
-            return;
-        }
         match (job, answer) {
+            // The master waits for its answers whatever happens; other peers are gone by then.
+            (Job::Read(requester, partition, asked), answer) => {
+                self.read_answered(requester, partition, asked, answer, cx);
+            }
+            _ if epoch != self.epoch => debug!("an answer for a former operation is ignored"),
             (Job::LastSerial(requester, ttid, request), Answer::LastSerial(last)) => {
                 self.looked_up(requester, ttid, request, last, cx);
             }
@@ -145,8 +150,8 @@ impl Storage {
             (Job::BackupTid, Answer::LastIds(ids)) => {
                 self.start_backup_at(ids.last_tid.unwrap_or(Tid::ZERO), cx);
             }
-            (Job::Read(requester, partition, asked), answer) => {
-                self.read_answered(requester, partition, asked, answer, cx);
+            (Job::UndoSerials(question), Answer::Revisions(revisions)) => {
+                self.undo_serials_of(*question, &revisions, cx);
             }
             (job, answer) => {
                 debug_assert!(false, "{answer:?} for {job:?}");
@@ -181,6 +186,8 @@ impl Storage {
         if let Some(transaction) = self.transactions.get_mut(&ttid) {
             transaction.voted = super::transaction::Voted::No;
         }
+        // Older transactions may ask again for the locks that it holds.
+        self.released = true;
         if let Refusal::UndoPacked(_) = refusal {
             self.reply_error(to, ErrorCode::UndoPackError, &refusal.to_string(), cx);
         } else {

@@ -57,10 +57,9 @@ impl Storage {
             if !transaction.lockless.remove(&oid) {
                 continue;
             }
-            let Some(serial) = transaction.serials.get(&oid).copied() else {
-                continue;
-            };
+            let serial = transaction.serials.get(&oid).copied();
             self.write_locks.remove(&oid);
+            let Some(serial) = serial else { continue };
             match self.lock(ttid, serial, oid, cx) {
                 // Forgotten without a word: another cell reports the conflict.
                 Lock::Conflict(_) => self.forget_object(ttid, oid, cx),
@@ -91,6 +90,9 @@ impl Storage {
         let Some(serial) = transaction.serials.get(&oid).copied() else {
             return;
         };
+        if let Some(last) = last {
+            self.remember_serial(oid, last);
+        }
         if let Lock::Conflict(_) = self.compare(serial, oid, last) {
             self.forget_object(ttid, oid, cx);
         }

@@ -41,21 +41,22 @@ impl Storage {
             }
             return self.take(ttid, serial, oid);
         };
-        if holder == ttid {
-            return self.lock_again(ttid, serial, oid);
-        }
         let lockless = transaction.lockless.contains(&oid);
         let Some(other) = self.transactions.get_mut(&holder) else {
-            // A lock never outlives its transaction.
-            debug_assert!(false, "{oid} is locked by an unknown transaction");
-            self.write_locks.remove(&oid);
-            return self.lock(ttid, serial, oid, cx);
+            unreachable!("{oid} is locked by {holder}, which ended");
         };
         if holder < ttid || other.voted != Voted::No {
             return Lock::Delay;
         }
         if lockless {
             return Lock::Lockless;
+        }
+        if holder == ttid {
+            return self.lock_again(ttid, serial, oid);
+        }
+        if other.checking.contains(&oid) {
+            // Its client does not know yet that it has the lock, so it can not give it back.
+            return Lock::Delay;
         }
         if other.lockless.contains(&oid) {
             if let Some(transaction) = self.transactions.get_mut(&ttid) {

@@ -30,7 +30,7 @@ impl Storage {
         }
         let request = Packet::RequestIdentification {
             node_type: NodeType::Storage,
-            nid: self.nid,
+            nid: self.asked_nid,
             address: Some(self.config.address.clone()),
             cluster: self.config.cluster.as_str().into(),
             id_timestamp: None,
@@ -47,25 +47,12 @@ impl Storage {
         };
         if self.nid != Some(own) {
             info!(nid = %own, "new NID");
-            self.rename(own);
-            self.ask_write(vec![WriteJob::SetNodeId(own)], Job::Nothing, cx);
-        } else if self.config.nid.is_some() {
-            self.ask_write(vec![WriteJob::SetNodeId(own)], Job::Nothing, cx);
+            self.rename(own, cx);
         }
+        self.asked_nid = Some(own);
         self.phase = Phase::Initializing;
         self.fresh = true;
         self.last_timestamp = None;
-    }
-
-    /// Own cells follow the NID (spec storage.md 9.5).
-    fn rename(&mut self, nid: neo_wire::NodeId) {
-        let old = self.nid.replace(nid);
-        if let Some(old) = old {
-            self.table.rename(old, nid);
-        }
-        for row in self.own.values_mut() {
-            row.nid = nid;
-        }
     }
 
     pub(super) fn tell_master(&mut self, packet: Packet, cx: &mut Context<'_>) {
@@ -75,15 +62,18 @@ impl Storage {
     }
 
     pub(super) fn master_closed(&mut self, connection: ConnectionId, cx: &mut Context<'_>) {
-        let attached = self.search.attached() == Some(connection);
         let lost = self.links.closed(connection);
         let established = lost.is_none_or(|lost| lost.established);
-        if attached {
-            warn!("the connection to the primary master is lost");
-            self.end_operation(cx);
-            self.phase = Phase::Searching;
+        if self.search.attached() == Some(connection) {
+            self.leave_master(cx);
         }
         self.search.on_closed(connection, established, cx.now, &mut self.links, cx.out);
+    }
+
+    fn leave_master(&mut self, cx: &mut Context<'_>) {
+        warn!("the connection to the primary master is lost");
+        self.end_operation(cx);
+        self.phase = Phase::Searching;
     }
 
     /// Every peer but the master is left, and what is in memory of them is forgotten.
@@ -109,8 +99,20 @@ impl Storage {
     ) {
         let to = Requester { connection, msg_id };
         if let Packet::NotPrimaryMaster { primary, known_masters } = packet {
+            let attached = self.search.attached() == Some(connection);
             let told = (primary, known_masters);
-            self.search.on_not_primary(connection, told, cx.now, &mut self.links, cx.out);
+            let lost =
+                self.search.on_not_primary(connection, told, cx.now, &mut self.links, cx.out);
+            if attached && lost.is_some() {
+                self.leave_master(cx);
+            }
+            return;
+        }
+        if self.search.attached() != Some(connection) {
+            match packet {
+                Packet::CloseClient {} | Packet::FlushLog {} | Packet::Error { .. } => {}
+                other => self.unexpected(to, "identification", &other, cx),
+            }
             return;
         }
         match packet {
@@ -199,7 +201,6 @@ impl Storage {
 
     /// False if the node ends.
     fn told_about_self(&mut self, node: &NodeInfo, cx: &mut Context<'_>) -> bool {
-        self.id_timestamp = node.id_timestamp;
         match node.state {
             NodeState::Down => {
                 info!("told to stop by the primary master");

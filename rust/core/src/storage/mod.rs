@@ -15,6 +15,7 @@ mod reads;
 mod stores;
 mod tpc;
 mod transaction;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -115,7 +116,8 @@ pub struct Storage {
     /// Incremented each time operation or initialization ends: late results are recognized.
     epoch: u64,
     nid: Option<NodeId>,
-    id_timestamp: Option<Timestamp>,
+    /// What the master is asked for.
+    asked_nid: Option<NodeId>,
     cluster_state: Option<ClusterState>,
     /// Time of the last NotifyNodeInformation.
     last_timestamp: Option<Timestamp>,
@@ -125,7 +127,10 @@ pub struct Storage {
     /// Cells of this node, as recorded.
     own: BTreeMap<Partition, CellRow>,
     backup_tid: Option<Tid>,
+    /// Decided and not done yet.
     truncate_tid: Option<Tid>,
+    /// What was decided last is being done.
+    truncating: bool,
     last_pack: Tid,
     peers: BTreeMap<ConnectionId, Peer>,
     waiting_peers: Vec<WaitingPeer>,
@@ -154,13 +159,13 @@ impl Storage {
     pub fn new(config: Config, settings: &Configuration, rows: Vec<CellRow>) -> Self {
         let search = PrimarySearch::new(config.masters.iter().cloned(), SEARCH_TIMER);
         let mut storage = Self {
-            nid: config.nid.or(settings.nid),
+            nid: settings.nid,
+            asked_nid: config.nid.or(settings.nid),
             config,
             links: Links::default(),
             search,
             phase: Phase::Searching,
             epoch: 0,
-            id_timestamp: None,
             cluster_state: None,
             last_timestamp: None,
             fresh: false,
@@ -169,6 +174,7 @@ impl Storage {
             own: BTreeMap::new(),
             backup_tid: settings.backup_tid,
             truncate_tid: settings.truncate_tid,
+            truncating: false,
             last_pack: Tid::ZERO,
             peers: BTreeMap::new(),
             waiting_peers: Vec::new(),

@@ -72,21 +72,31 @@ impl Storage {
         self.write_queue.insert(place, delayed);
     }
 
-    /// Tries every delayed request again, in order, until nothing is released any more; those that
-    /// still must wait keep their place. Ends: each new pass follows a request that was answered.
+    /// Tries every delayed request again, in order; those that still must wait keep their place.
     pub(super) fn run_queues(&mut self, cx: &mut Context<'_>) {
-        self.released = true;
-        while std::mem::take(&mut self.released) {
-            for delayed in std::mem::take(&mut self.read_queue) {
-                if self.links.contains(delayed.requester.connection) {
-                    self.try_read(delayed.requester, delayed.request, cx);
-                }
-            }
-            for delayed in std::mem::take(&mut self.write_queue) {
-                if self.links.contains(delayed.requester.connection) {
-                    self.execute(delayed.requester, delayed.ttid, delayed.request, cx);
-                }
+        self.released = false;
+        for delayed in std::mem::take(&mut self.read_queue) {
+            if self.links.contains(delayed.requester.connection) {
+                self.try_read(delayed.requester, delayed.request, cx);
             }
         }
+        while self.run_writes(cx) {}
+    }
+
+    /// One pass over the delayed writes. True if one of them released a lock: those before it go
+    /// first again, for requests of one connection are carried out in order. This ends, because
+    /// what releases a lock does not stay in the queue.
+    fn run_writes(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut pending = std::mem::take(&mut self.write_queue).into_iter();
+        while let Some(delayed) = pending.next() {
+            if self.links.contains(delayed.requester.connection) {
+                self.execute(delayed.requester, delayed.ttid, delayed.request, cx);
+            }
+            if std::mem::take(&mut self.released) {
+                self.write_queue.extend(pending);
+                return true;
+            }
+        }
+        false
     }
 }

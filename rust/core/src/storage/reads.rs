@@ -75,6 +75,9 @@ impl Storage {
             ReadRequest::TidsFrom { partition, min, max, length } => {
                 ReadRequest::TidsFrom { partition, min, max: max.min(limit), length }
             }
+            ReadRequest::OidsFrom { partition, min_oid, length, tid } => {
+                ReadRequest::OidsFrom { partition, min_oid, length, tid: tid.min(limit) }
+            }
             other => other,
         }
     }
@@ -175,7 +178,8 @@ impl Storage {
                 },
                 _ => Packet::error(ErrorCode::TidNotFound, format!("{tid} does not exist")),
             },
-            (Asked::History(oid), Answer::History(history)) => {
+            (Asked::History(oid), Answer::History(mut history)) => {
+                history.retain(|(tid, _)| self.is_visible(to, *tid));
                 if history.is_empty() {
                     Packet::error(ErrorCode::OidNotFound, oid.to_string())
                 } else {

@@ -50,6 +50,10 @@ impl Storage {
         (ttid, oid, serial): (Ttid, Oid, Tid),
         cx: &mut Context<'_>,
     ) {
+        if oid.0 > MAX_ID || ttid.0 > MAX_ID {
+            self.refuse(to, "identifiers must be lower than 2^63", cx);
+            return;
+        }
         self.register(to, ttid);
         self.execute(to, ttid, WriteRequest::Check { oid, serial }, cx);
     }
@@ -70,10 +74,12 @@ impl Storage {
             self.reply(to, Packet::AnswerRelockObject { conflict: None }, cx);
             return;
         };
-        if self.write_locks.get(&oid) == Some(&ttid) {
+        // While its base is being looked up, the lock is not known to be held.
+        let checking = self.transactions.get(&ttid).is_some_and(|t| t.checking.contains(&oid));
+        if !checking && self.write_locks.get(&oid) == Some(&ttid) {
             self.write_locks.remove(&oid);
+            self.run_queues(cx);
         }
-        self.run_queues(cx);
         self.execute(to, ttid, WriteRequest::Relock { oid, serial }, cx);
     }
 
@@ -121,23 +127,32 @@ impl Storage {
         cx: &mut Context<'_>,
     ) {
         let oid = request.oid();
-        let held = self.write_locks.get(&oid) == Some(&ttid);
-        let Some(transaction) = self.transactions.get_mut(&ttid).filter(|_| held) else {
-            // The transaction ended meanwhile, or its cell was discarded.
+        if !self.end_check(ttid, oid) {
             self.reply(to, request.answer(Some(Tid::ZERO)), cx);
             return;
-        };
-        transaction.checking.remove(&oid);
+        }
         if let Some(last) = last {
             self.remember_serial(oid, last);
         }
         let outcome = self.compare(request.serial(), oid, last);
         self.locked(to, ttid, request, outcome, cx);
-        // Requests for this object wait for what was just decided.
-        self.released = true;
     }
 
+    /// Ends a look-up made for a transaction: requests for the object wait for it. False if there
+    /// is nothing to decide any more: the transaction ended, or the cell was discarded.
+    fn end_check(&mut self, ttid: Ttid, oid: Oid) -> bool {
+        self.released = true;
+        let held = self.write_locks.get(&oid) == Some(&ttid);
+        let transaction = self.transactions.get_mut(&ttid);
+        transaction.is_some_and(|transaction| transaction.checking.remove(&oid)) && held
+    }
+
+    /// Remembers the last revision of an object, if nothing but commits here can change it.
     pub(super) fn remember_serial(&mut self, oid: Oid, serial: Tid) {
+        let partition = self.partition(oid.0);
+        if !self.is_readable(partition) && !self.replicated.contains_key(&partition) {
+            return;
+        }
         if self.last_serials.len() >= MAX_SERIALS {
             self.last_serials.clear();
         }
@@ -159,7 +174,6 @@ impl Storage {
                     self.give_back(to, ttid, (oid, serial), tid, cx);
                 } else {
                     self.reply(to, request.answer(Some(tid)), cx);
-                    self.released = true;
                 }
                 return;
             }
@@ -191,19 +205,19 @@ impl Storage {
         cx: &mut Context<'_>,
     ) {
         let oid = request.oid();
+        if !self.end_check(ttid, oid) {
+            self.reply(to, request.answer(Some(Tid::ZERO)), cx);
+            return;
+        }
         if let Some(transaction) = self.transactions.get_mut(&ttid) {
-            transaction.checking.remove(&oid);
             // The lock stays until the end of the transaction, whatever was found.
             transaction.serials.entry(oid).or_insert(request.serial());
         }
-        self.released = true;
         if !found && self.is_readable(self.partition(oid.0)) {
             let text = format!("Could not undo for oid {oid}");
             self.reply_error(to, ErrorCode::UndoPackError, &text, cx);
-        } else if self.transactions.contains_key(&ttid) {
-            self.store(to, ttid, request, None, cx);
         } else {
-            self.reply(to, request.answer(Some(Tid::ZERO)), cx);
+            self.store(to, ttid, request, None, cx);
         }
     }
 
@@ -316,7 +330,6 @@ impl Storage {
                 self.ask_write(vec![WriteJob::ReleaseSpilled(vec![id])], Job::Nothing, cx);
             }
         }
-        self.released = true;
     }
 
     pub(super) fn give_back_data(

@@ -74,7 +74,8 @@ impl Storage {
             self.refuse(to, &format!("unknown ttid {ttid}"), cx);
             return;
         };
-        if transaction.voted == Voted::No || transaction.tid.is_some() || tid < ttid.as_tid() {
+        let possible = (ttid.as_tid()..=Tid::MAX).contains(&tid);
+        if transaction.voted == Voted::No || transaction.tid.is_some() || !possible {
             self.refuse(to, &format!("transaction {ttid} can not be locked as {tid}"), cx);
             return;
         }
