@@ -82,3 +82,15 @@ fn admin_of_a_backup_cluster() {
     ];
     check(&play(admin("bak", 17330, &[]), tracks), &[]);
 }
+
+/// The tool itself: another name of cluster is seen where it is told, and nowhere else.
+#[test]
+fn what_differs_is_told() {
+    let tracks = vec![Track::new("admin-master", "admin", 0.0)];
+    let differences = play(admin("other", 17030, &[]), tracks);
+    let (told, forwarded) = differences.split_first().unwrap();
+    assert!(told.contains("cluster: \"other\"") && told.contains("cluster: \"vec\""), "{told}");
+    assert!(forwarded.iter().all(|text| text.contains("not sent")), "{forwarded:?}");
+    // What `neoctl` asked is in the other recording.
+    assert_eq!(forwarded.len(), 8);
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use neo_wire::codec::{Codec, Reader};
-use neo_wire::{Message, Packet, Value};
+use neo_wire::{Message, Packet, Tid, Value};
 
 /// A packet as its array of arguments.
 fn arguments(packet: &Packet) -> Vec<Value> {
@@ -153,8 +153,8 @@ impl Mapping {
             (Some(known), _) => *known == ours,
             (None, Some(_)) => false,
             (None, None) => {
-                let is_nil = recorded == Value::Nil || ours == Value::Nil;
-                if !self.chosen.contains(&notation.as_str()) || is_nil {
+                let fixed = is_constant(&recorded) || is_constant(&ours);
+                if fixed || !self.chosen.contains(&notation.as_str()) {
                     return recorded == ours;
                 }
                 self.ours.insert(key, ours.clone());
@@ -165,6 +165,18 @@ impl Mapping {
     }
 }
 
+/// What no node chooses: nil, and the first and last identifiers (spec protocol.md 5.4).
+fn is_constant(value: &Value) -> bool {
+    match value {
+        Value::Nil => true,
+        Value::Bin(bytes) => {
+            let constants = [Tid::ZERO, Tid::MAX, Tid::INVALID];
+            constants.iter().any(|tid| bytes.as_bytes() == tid.to_bytes())
+        }
+        _ => false,
+    }
+}
+
 /// The order of nodes in a list has no meaning.
 fn sort_nodes(packet: &Packet, arguments: &mut [Value]) {
     if let Packet::AnswerNodeList { .. } | Packet::NotifyNodeInformation { .. } = packet
@@ -172,4 +184,34 @@ fn sort_nodes(packet: &Packet, arguments: &mut [Value]) {
     {
         nodes.sort_by_key(encoded);
     }
+}
+
+#[test]
+fn what_a_node_chose_is_translated_ever_after() {
+    use neo_wire::Ttid;
+    let begin = |ttid| Packet::AnswerBeginTransaction { ttid: Ttid(ttid) };
+    let mut mapping = Mapping::new(&["ttid"]);
+    assert!(mapping.matches(&begin(5), &begin(105)));
+    assert!(mapping.matches(&begin(5), &begin(105)));
+    assert!(!mapping.matches(&begin(5), &begin(106)), "it was 105");
+    assert!(!mapping.matches(&begin(6), &begin(105)), "this is 5");
+    assert!(mapping.matches(&begin(6), &begin(106)));
+    assert!(!mapping.matches(&begin(0), &begin(107)), "nobody chooses it");
+    let abort = |ttid| Packet::AbortTransaction { ttid: Ttid(ttid), nids: Vec::new() };
+    assert_eq!(mapping.to_ours(&abort(6)), abort(106));
+    assert_eq!(mapping.to_ours(&abort(7)), abort(7));
+}
+
+#[test]
+fn what_a_node_does_not_choose_must_be_equal() {
+    use neo_wire::{NodeId, NodeState};
+    let packet = |nid, state| Packet::SetNodeState { nid: NodeId(nid), state };
+    let mut mapping = Mapping::new(&["tid"]);
+    assert!(mapping.matches(&packet(1, NodeState::Down), &packet(1, NodeState::Down)));
+    assert!(!mapping.matches(&packet(1, NodeState::Down), &packet(2, NodeState::Down)));
+    assert!(!mapping.matches(&packet(1, NodeState::Down), &packet(1, NodeState::Running)));
+    assert!(!mapping.matches(&packet(1, NodeState::Down), &Packet::Ping {}));
+    let list =
+        |nids: &[i32]| Packet::AddPendingNodes { nids: nids.iter().copied().map(NodeId).collect() };
+    assert!(!mapping.matches(&list(&[1]), &list(&[1, 2])));
 }
