@@ -133,6 +133,10 @@ impl Monitor {
         waiting.map(|(connection, _)| *connection).collect()
     }
 
+    pub(super) fn has_room(&self, limit: usize) -> bool {
+        self.askers.len() < limit
+    }
+
     pub(super) fn take_askers(&mut self) -> Vec<Asker> {
         std::mem::take(&mut self.askers)
     }

@@ -6,6 +6,11 @@ use neo_wire::{ErrorCode, NodeType, Packet, Text};
 use super::{Admin, Asker, Effect, Request};
 use crate::io::{ConnectionId, Now, Output, Outputs};
 
+/// How many requests may wait for answers of the primary master: a peer that floods this node gets
+/// no more memory of it.
+const MAX_WAITING: usize = 10_000;
+const TOO_MANY: (ErrorCode, &str) = (ErrorCode::ProtocolError, "too many requests are waiting");
+
 /// Whether a request is for the primary master (spec protocol.md 10.7).
 const fn is_forwarded(packet: &Packet) -> bool {
     matches!(
@@ -62,7 +67,10 @@ impl Admin {
             Packet::RequestIdentification { node_type, cluster, .. } => {
                 return self.identify(now, asker, (node_type, &cluster), out);
             }
-            Packet::AskMonitorInformation {} => return self.ask_monitor(asker, out),
+            Packet::AskMonitorInformation {} if self.monitor.has_room(MAX_WAITING) => {
+                return self.ask_monitor(asker, out);
+            }
+            Packet::AskMonitorInformation {} => return self.refuse(now, asker, TOO_MANY, out),
             Packet::AskClusterState {} => Packet::AnswerClusterState { state: self.view.state },
             Packet::AskNodeList { node_type } => {
                 Packet::AnswerNodeList { nodes: self.node_list(node_type) }
@@ -91,10 +99,17 @@ impl Admin {
         packet: Packet,
         out: &mut Outputs<Effect>,
     ) {
+        if self.is_full(primary) {
+            return self.refuse(now, asker, TOO_MANY, out);
+        }
         let context = Request::Forward(asker);
         if self.links.request(primary, packet, context, out).is_err() {
             self.not_ready(now, asker, out);
         }
+    }
+
+    fn is_full(&self, primary: ConnectionId) -> bool {
+        self.links.pending(primary).count() >= MAX_WAITING
     }
 
     /// The master answered a forwarded request.

@@ -45,6 +45,16 @@ fn hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
 }
 
+/// Every recording.
+pub fn names() -> Vec<String> {
+    let files = std::fs::read_dir(folder()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> =
+        names.filter_map(|name| Some(name.strip_suffix(".decoded.jsonl")?.to_owned())).collect();
+    names.sort();
+    names
+}
+
 /// A whole recording, in the order it was made.
 pub fn load(name: &str) -> Vec<Event> {
     let times: BTreeMap<i64, f64> = lines(&format!("{name}.jsonl"))

@@ -174,3 +174,19 @@ fn a_master_that_does_not_answer_is_left_after_a_minute() {
     let not_ready = error(ErrorCode::NotReady, NOT_CONNECTED);
     assert_eq!(scene.sent(CTL), [not_ready]);
 }
+
+#[test]
+fn a_flood_is_refused_and_not_kept() {
+    for request in [Packet::AskRecovery {}, Packet::AskMonitorInformation {}] {
+        let mut scene = Scene::running(&[]);
+        scene.accepted(CTL);
+        for _ in 0..10_000 {
+            scene.receive(CTL, 40, request.clone());
+        }
+        assert!(!scene.is_closing(CTL));
+        scene.out.clear();
+        scene.receive(CTL, 40, request);
+        assert!(scene.is_closing(CTL));
+        assert_eq!(scene.sent(CTL), [refused("too many requests are waiting")]);
+    }
+}
