@@ -98,3 +98,6 @@ fn rebuild(
     }
     connection.execute_batch(&format!("ALTER TABLE {new} RENAME TO {table}"))
 }
+
+#[cfg(test)]
+mod tests;
