@@ -1,0 +1,258 @@
+//! One simulation: a cluster is disturbed, then left in peace, then judged; and once more.
+
+use neo_core::admin::Admin;
+use neo_core::ctl::{Command, Ctl};
+
+use crate::bugs::Bugs;
+use crate::host::Kind;
+use crate::hosts::client::ClientHost;
+use crate::hosts::simple::SimpleHost;
+use crate::hosts::storage::StorageHost;
+use crate::oracle::Violation;
+use crate::oracle::history::History;
+use crate::random::Random;
+use crate::scenario::Scenario;
+use crate::schedule::Time;
+use crate::trace::Lines;
+use crate::world::{Coverage, Event, World};
+
+/// How a simulation is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What decides everything.
+    pub seed: u64,
+    /// Events during disturbances, at least.
+    pub events: u64,
+    /// A bug made on purpose.
+    pub bugs: Bugs,
+    /// What is done with the trace.
+    pub lines: Lines,
+}
+
+/// What came out of it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// What is wrong.
+    pub violations: Vec<Violation>,
+    /// Events handled.
+    pub events: u64,
+    /// Virtual time that passed.
+    pub time: Time,
+    /// Commits that applications were told.
+    pub commits: u64,
+    /// Tells whether two runs are the same.
+    pub hash: u64,
+    /// Faults made.
+    pub coverage: Coverage,
+}
+
+/// Rounds of disturbance and peace.
+const ROUNDS: u64 = 2;
+/// Every thread of every application commits once more within this time after the last fault.
+const RECOVERED_WITHIN: Time = Time::s(300);
+/// Nothing is left within this time after the last commit.
+const AT_REST_WITHIN: Time = Time::s(30);
+/// A disturbance ends after this time, even if little happened.
+const DISTURBED_FOR: Time = Time::s(3_000);
+
+/// Reminders of this module.
+const FAULT: u32 = 0;
+const LOOK: u32 = 1;
+
+const COMMANDS: [&[&str]; 7] = [
+    &["start", "cluster"],
+    &["print", "cluster"],
+    &["print", "node"],
+    &["print", "pt"],
+    &["print", "primary"],
+    &["print", "ids"],
+    &["print", "summary"],
+];
+
+struct Cluster {
+    world: World,
+    scenario: Scenario,
+    disturbed: bool,
+}
+
+/// Simulates one seed.
+#[must_use]
+pub fn run(options: Options) -> Report {
+    let mut random = Random::new(options.seed);
+    let scenario = Scenario::draw(&mut random);
+    let mut world = World::new(random.fork(), scenario.network, options.bugs, options.lines);
+    world.trace.line(format_args!("seed {}: {scenario:?}", options.seed));
+    add_nodes(&mut world, &scenario);
+    let mut cluster = Cluster { world, scenario, disturbed: false };
+    cluster.boot();
+    for round in 1..=ROUNDS {
+        cluster.disturb(options.events * round / ROUNDS);
+        if !cluster.ok() {
+            break;
+        }
+        cluster.recover();
+        if !cluster.ok() {
+            break;
+        }
+        cluster.judge();
+        if !cluster.ok() {
+            break;
+        }
+    }
+    let world = cluster.world;
+    Report {
+        seed: options.seed,
+        violations: world.oracle.violations().to_vec(),
+        events: world.events(),
+        time: world.now(),
+        commits: world.oracle.journal.commits(),
+        hash: world.trace.hash(),
+        coverage: world.coverage,
+    }
+}
+
+fn add_nodes(world: &mut World, scenario: &Scenario) {
+    for n in 0..scenario.storages {
+        let host = StorageHost::new(scenario.storage(n), scenario.disk);
+        world.add(&format!("S{n}"), Scenario::address(Kind::Storage, n), Box::new(host));
+    }
+    for n in 0..scenario.clients {
+        let host = ClientHost::new(scenario.client(), scenario.workload);
+        world.add(&format!("C{n}"), Scenario::address(Kind::Client, n), Box::new(host));
+    }
+    for n in 0..scenario.admins {
+        let config = scenario.admin(n);
+        let make = move |_: &mut Random| Admin::new(config.clone());
+        let host = SimpleHost::new(Kind::Admin, make, |_| Ok(()));
+        world.add(&format!("A{n}"), Scenario::address(Kind::Admin, n), Box::new(host));
+        let admin = Scenario::address(Kind::Admin, n);
+        let make = move |random: &mut Random| {
+            let words = COMMANDS[random.index(COMMANDS.len())];
+            let command = Command::parse(words).ok().flatten();
+            Ctl::new(admin.clone(), command.unwrap_or(Command::PrintCluster))
+        };
+        let host = SimpleHost::new(Kind::Operator, make, |_| Ok(()));
+        world.add(&format!("O{n}"), Scenario::address(Kind::Operator, n), Box::new(host));
+    }
+}
+
+impl Cluster {
+    fn ok(&self) -> bool {
+        self.world.oracle.violations().is_empty()
+    }
+
+    fn boot(&mut self) {
+        for node in self.world.nodes() {
+            let delay = self.world.random.scale(Time::s(2));
+            self.world.schedule.after(delay, Event::Boot(node));
+        }
+        self.world.schedule.after(Time::ZERO, Event::Direct(FAULT));
+        self.world.schedule.after(Time::ZERO, Event::Direct(LOOK));
+    }
+
+    /// One event. True if it is time to look whether something is reached.
+    fn step(&mut self) -> bool {
+        match self.world.step() {
+            Some(FAULT) => {
+                if self.disturbed {
+                    self.fault();
+                }
+                let calm = self.scenario.calm;
+                let delay = self.world.random.time(Time(calm.0 / 10), calm);
+                self.world.schedule.after(delay, Event::Direct(FAULT));
+                false
+            }
+            Some(_) => {
+                self.world.schedule.after(Time::ms(50), Event::Direct(LOOK));
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn fault(&mut self) {
+        let World { random, .. } = &mut self.world;
+        if self.scenario.faults.is_empty() {
+            return;
+        }
+        let kind = self.scenario.faults[random.index(self.scenario.faults.len())];
+        let nodes: Vec<_> = self.world.nodes().collect();
+        let node = nodes[self.world.random.index(nodes.len())];
+        if crate::scenario::faults_of(self.world.host(node).kind()).contains(&kind) {
+            self.world.inject(kind, node, None);
+        }
+    }
+
+    /// Things go wrong until so many events happened.
+    fn disturb(&mut self, events: u64) {
+        self.disturbed = true;
+        self.world.disturb();
+        for _ in 0..self.world.random.below(20) {
+            let trigger = Scenario::trigger(&mut self.world.random);
+            self.world.add_trigger(trigger);
+        }
+        let end = self.world.now() + DISTURBED_FOR;
+        while self.world.events() < events && self.world.now() < end && self.ok() {
+            self.step();
+        }
+        self.disturbed = false;
+    }
+
+    /// Nothing goes wrong any more: every thread must commit once more, then nothing is left.
+    fn recover(&mut self) {
+        self.world.heal();
+        for node in self.world.nodes() {
+            self.world.host_mut(node).quiet();
+        }
+        let end = self.world.now() + RECOVERED_WITHIN;
+        let quiet = |world: &World| world.nodes().all(|node| world.host(node).is_quiet());
+        while self.ok() && !(self.step() && quiet(&self.world)) {
+            if self.world.now() > end {
+                let waiting = self.world.nodes().filter(|node| !self.world.host(*node).is_quiet());
+                let names: Vec<&str> = waiting.map(|node| self.world.name(node)).collect();
+                let text = format!("{names:?} did not commit within {RECOVERED_WITHIN} s");
+                self.world.oracle.violation("the cluster recovers", text);
+            }
+        }
+        self.world.oracle.take_failures();
+        let end = self.world.now() + AT_REST_WITHIN;
+        while self.ok() && !(self.step() && self.rest().is_ok()) {
+            if self.world.now() > end {
+                let text = self.rest().err().unwrap_or_default();
+                self.world.oracle.violation("nothing is left at rest", text);
+            }
+        }
+        for (node, sentence) in self.world.oracle.take_failures() {
+            if self.world.host(node).kind() != Kind::Operator {
+                let text = format!("{}: {sentence}", self.world.name(node));
+                self.world.oracle.violation("no process fails in peace", text);
+            }
+        }
+    }
+
+    fn rest(&self) -> Result<(), String> {
+        for node in self.world.nodes() {
+            let result = self.world.host(node).check_rest();
+            result.map_err(|text| format!("{}: {text}", self.world.name(node)))?;
+        }
+        Ok(())
+    }
+
+    /// Compares what was seen with the databases; then applications go on.
+    fn judge(&mut self) {
+        let mut replicas = Vec::new();
+        for node in self.world.nodes() {
+            let storage = self.world.host(node).storage();
+            if let Some(reader) = storage.and_then(StorageHost::reader) {
+                replicas.push((self.world.name(node).to_owned(), reader));
+            }
+        }
+        match History::collect(&replicas) {
+            Ok(history) => self.world.oracle.judge(&history),
+            Err(text) => self.world.oracle.violation("databases agree at rest", text),
+        }
+        self.world.resume();
+    }
+}

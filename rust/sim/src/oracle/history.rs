@@ -1,0 +1,168 @@
+//! What the databases hold at rest, and that they agree.
+//!
+//! Replicas are equal at rest: a read may go to any of them. The rules of the partition table hold:
+//! every partition has a readable cell, and all nodes have the same table.
+
+use std::collections::BTreeMap;
+
+use neo_store::database::{CellRow, Loaded, Revision};
+use neo_store::{Reader, StoreError};
+use neo_wire::{NodeId, Oid, Partition, Tid};
+
+use crate::hosts::client::record::Record;
+
+/// A committed transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Committed {
+    /// Its label, from its metadata.
+    pub label: u64,
+    /// Its objects, according to its metadata: those that were checked are there too.
+    pub oids: Vec<Oid>,
+}
+
+/// See the module.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct History {
+    /// Revisions of every object.
+    pub objects: BTreeMap<Oid, BTreeMap<Tid, Record>>,
+    /// Every transaction.
+    pub transactions: BTreeMap<Tid, Committed>,
+}
+
+/// A storage, by name.
+pub type Replica<'a> = (String, &'a dyn Reader);
+
+impl History {
+    /// A revision.
+    #[must_use]
+    pub fn revision(&self, oid: Oid, tid: Tid) -> Option<&Record> {
+        self.objects.get(&oid)?.get(&tid)
+    }
+
+    /// The last revision before a TID.
+    #[must_use]
+    pub fn before(&self, oid: Oid, tid: Tid) -> Option<(Tid, &Record)> {
+        let (serial, record) = self.objects.get(&oid)?.range(..tid).next_back()?;
+        Some((*serial, record))
+    }
+
+    /// The revision that follows another one.
+    #[must_use]
+    pub fn after(&self, oid: Oid, tid: Tid) -> Option<Tid> {
+        let (serial, _) = self.objects.get(&oid)?.range(tid.next()..).next()?;
+        Some(*serial)
+    }
+
+    /// Reads everything from the readable cells.
+    ///
+    /// # Errors
+    /// What does not agree.
+    pub fn collect(replicas: &[Replica<'_>]) -> Result<Self, String> {
+        let (table, by_nid) = table(replicas)?;
+        let mut history = Self::default();
+        let mut rows: BTreeMap<Partition, Vec<&CellRow>> = BTreeMap::new();
+        for row in &table {
+            rows.entry(row.partition).or_default().push(row);
+        }
+        for (partition, cells) in rows {
+            let mut first: Option<(Self, &str)> = None;
+            for cell in cells.into_iter().filter(|cell| cell.state.is_readable()) {
+                let (name, reader) = by_nid
+                    .get(&cell.nid)
+                    .ok_or_else(|| format!("{} is in the table and nowhere else", cell.nid))?;
+                let part = Self::read(*reader, partition).map_err(|error| error.to_string())??;
+                match &first {
+                    None => first = Some((part, name)),
+                    Some((other, _)) if *other == part => {}
+                    Some((other, first)) => {
+                        let difference = difference(other, &part);
+                        let text = format!("{partition:?}: {first} and {name}: {difference}");
+                        return Err(text);
+                    }
+                }
+            }
+            let Some((part, _)) = first else {
+                return Err(format!("{partition:?} has no readable cell"));
+            };
+            history.objects.extend(part.objects);
+            history.transactions.extend(part.transactions);
+        }
+        Ok(history)
+    }
+
+    /// One partition of one storage.
+    fn read(reader: &dyn Reader, partition: Partition) -> Result<Result<Self, String>, StoreError> {
+        let mut history = Self::default();
+        let all = u64::MAX;
+        for (tid, oid) in reader.records_from(partition, (Tid::ZERO, Oid::ZERO), Tid::MAX, all)? {
+            let Loaded::Found(revision) = reader.load(oid, Revision::At(tid))? else {
+                return Ok(Err(format!("{oid} at {tid} is listed and not found")));
+            };
+            let record = revision.data.as_ref().and_then(|data| Record::decode(&data.data));
+            let Some(record) = record.filter(|record| record.oid == oid) else {
+                return Ok(Err(format!("{oid} at {tid} holds something else")));
+            };
+            history.objects.entry(oid).or_default().insert(tid, record);
+        }
+        for tid in reader.tids_from(partition, Tid::ZERO, Tid::MAX, all)? {
+            let Some(transaction) = reader.transaction(tid)? else {
+                return Ok(Err(format!("{tid} is listed and not found")));
+            };
+            let Ok(label) = <[u8; 8]>::try_from(&*transaction.description) else {
+                return Ok(Err(format!("the metadata of {tid} is something else")));
+            };
+            let label = u64::from_be_bytes(label);
+            history.transactions.insert(tid, Committed { label, oids: transaction.oids });
+        }
+        Ok(Ok(history))
+    }
+}
+
+type Readers<'a> = BTreeMap<NodeId, (String, &'a dyn Reader)>;
+
+/// The table on which all storages agree.
+fn table<'a>(replicas: &[Replica<'a>]) -> Result<(Vec<CellRow>, Readers<'a>), String> {
+    let mut by_nid = BTreeMap::new();
+    let mut tables = Vec::new();
+    for (name, reader) in replicas {
+        let settings = reader.configuration().map_err(|error| error.to_string())?;
+        let nid = settings.nid.ok_or_else(|| format!("{name} has no NID"))?;
+        let rows = reader.table().map_err(|error| error.to_string())?;
+        tables.push((settings.ptid, rows, name));
+        if by_nid.insert(nid, (name.clone(), *reader)).is_some() {
+            return Err(format!("two storages are {nid}"));
+        }
+    }
+    tables.sort_by_key(|(ptid, _, _)| *ptid);
+    let Some((last_ptid, table, last)) = tables.pop() else {
+        return Err("there is no storage".into());
+    };
+    let cells = |rows: &[CellRow]| -> Vec<_> {
+        rows.iter().map(|row| (row.partition, row.nid, row.state)).collect()
+    };
+    for (ptid, rows, name) in &tables {
+        if *ptid != last_ptid || cells(rows) != cells(&table) {
+            return Err(format!(
+                "{name} has table {ptid:?} {:?}, {last} has {last_ptid:?} {:?}",
+                cells(rows),
+                cells(&table)
+            ));
+        }
+    }
+    Ok((table, by_nid))
+}
+
+fn difference(one: &History, other: &History) -> String {
+    for (oid, revisions) in &one.objects {
+        if other.objects.get(oid) != Some(revisions) {
+            let empty = BTreeMap::new();
+            let theirs = other.objects.get(oid).unwrap_or(&empty);
+            let here = revisions.keys().find(|tid| !theirs.contains_key(tid));
+            let there = theirs.keys().find(|tid| !revisions.contains_key(tid));
+            return format!("{oid} differs: {here:?} only on one, {there:?} only on the other");
+        }
+    }
+    let here = one.transactions.keys().find(|tid| !other.transactions.contains_key(tid));
+    let there = other.transactions.keys().find(|tid| !one.transactions.contains_key(tid));
+    format!("transactions differ: {here:?} only on one, {there:?} only on the other")
+}
