@@ -2,10 +2,12 @@
 //! to.
 //!
 //! `echo_node [--tls CA CERT KEY] [--listen ADDRESS] [--connect ADDRESS [--pings N]]`
+//! `          [--never-stop] [--broken]`
 //!
 //! Prints what happens, one line each: `listening 127.0.0.1:1234`, `accepted`, `connected`,
 //! `received Ping`, `pong`, `closed`. With `--connect`, connects once, sends N pings (1), and ends
-//! when they are answered (status 0) or the connection is lost (status 1).
+//! when they are answered (status 0) or the connection is lost (status 1). With `--never-stop`, it
+//! does nothing but print `asked to stop`; with `--broken`, it can not stand a packet.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -20,6 +22,8 @@ struct Echo {
     connect: Option<SocketAddr>,
     pings: u32,
     pongs: u32,
+    never_stop: bool,
+    broken: bool,
 }
 
 const OURS: ConnectionId = ConnectionId::opened(0);
@@ -34,6 +38,7 @@ fn say(line: &str) {
 
 impl Echo {
     fn received(&mut self, connection: ConnectionId, packet: &Packet, msg_id: u32) -> Outs {
+        assert!(!self.broken, "an invariant of this node is broken");
         say(&format!("received {}", packet.name()));
         match packet {
             Packet::Ping {} => Some(Output::Send { connection, msg_id, packet: Packet::Pong {} }),
@@ -78,6 +83,7 @@ impl Node for Echo {
                     out.push(Output::Exit { exit: Exit::Failure("connection lost".into()) });
                 }
             }
+            Input::Stop if self.never_stop => say("asked to stop"),
             Input::Stop => out.push(Output::Exit { exit: Exit::Success }),
             Input::Timer { .. } | Input::Own(_) => {}
         }
@@ -86,7 +92,7 @@ impl Node for Echo {
 
 fn run() -> Result<Exit, String> {
     let mut config = ShellConfig::default();
-    let mut node = Echo { connect: None, pings: 1, pongs: 0 };
+    let mut node = Echo { connect: None, pings: 1, pongs: 0, never_stop: false, broken: false };
     let mut words = std::env::args().skip(1);
     while let Some(option) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{option}: a value is missing"));
@@ -100,6 +106,8 @@ fn run() -> Result<Exit, String> {
             "--listen" => config.listen = Some(value()?.parse().map_err(|e| bad(&e))?),
             "--connect" => node.connect = Some(value()?.parse().map_err(|e| bad(&e))?),
             "--pings" => node.pings = value()?.parse().map_err(|e| bad(&e))?,
+            "--never-stop" => node.never_stop = true,
+            "--broken" => node.broken = true,
             _ => return Err(format!("{option}: unknown option")),
         }
     }

@@ -1,0 +1,1 @@
+"""What the tests of TLS need: certificates, a peer, a node."""
