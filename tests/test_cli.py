@@ -340,7 +340,6 @@ def test_a_wrong_value_that_the_command_line_replaces_is_not_looked_at(cmd, tmp_
         ("neostorage", ("-c", "test", "-a", "SQLite", "-d", "db")),
         ("neolog", ("file",)),
         ("neomigrate", ("-c", "test", "127.0.0.1:1", "x.fs")),
-        ("neosimple", ("--adapter", "SQLite", "db")),
         ("reflink", ("file://refs", "dump")),
     ],
 )

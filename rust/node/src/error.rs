@@ -34,10 +34,9 @@ impl RunError {
     pub fn report(&self, program: &str) -> (String, i32) {
         match self {
             Self::Config(ConfigError::Answer(text)) => (text.clone(), 0),
-            Self::Config(ConfigError::Usage { usage, reason }) => (
-                format!("{}\n{program}: error: {reason}", usage.trim_end()),
-                2,
-            ),
+            Self::Config(ConfigError::Usage { usage, reason }) => {
+                (format!("{}\n{program}: error: {reason}", usage.trim_end()), 2)
+            }
             Self::Config(error) => (format!("{program}: error: {error}"), 1),
             Self::Failed(reason) => (format!("{program}: error: {reason}"), 1),
             Self::Plain(text) => (text.clone(), 1),

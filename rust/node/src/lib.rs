@@ -20,10 +20,7 @@ pub use error::RunError;
 pub fn run(argv: Vec<OsString>) -> i32 {
     let mut words = argv.into_iter();
     let called = words.next().unwrap_or_default();
-    let base = Path::new(&called)
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+    let base = Path::new(&called).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if let Some(command) = commands::find(base) {
         return finish(command.name, (command.main)(&words.collect::<Vec<_>>()));
     }
@@ -43,11 +40,7 @@ fn finish(program: &str, result: Result<(), RunError>) -> i32 {
         _ => print(&mut io::stderr(), &text),
     };
     // Nobody can be told when the standard streams are closed; only the status is left.
-    if printed.is_err() && status == 0 {
-        1
-    } else {
-        status
-    }
+    if printed.is_err() && status == 0 { 1 } else { status }
 }
 
 fn print(stream: &mut dyn Write, text: &str) -> io::Result<()> {

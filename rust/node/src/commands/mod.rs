@@ -28,38 +28,14 @@ pub struct Command {
 
 /// All commands.
 pub const COMMANDS: [Command; 8] = [
-    Command {
-        name: "neomaster",
-        main: master::main,
-    },
-    Command {
-        name: "neostorage",
-        main: storage::main,
-    },
-    Command {
-        name: "neoadmin",
-        main: admin::main,
-    },
-    Command {
-        name: "neoctl",
-        main: ctl::main,
-    },
-    Command {
-        name: "neolog",
-        main: log::main,
-    },
-    Command {
-        name: "neomigrate",
-        main: migrate::main,
-    },
-    Command {
-        name: "neosimple",
-        main: simple::main,
-    },
-    Command {
-        name: "reflink",
-        main: reflink::main,
-    },
+    Command { name: "neomaster", main: master::main },
+    Command { name: "neostorage", main: storage::main },
+    Command { name: "neoadmin", main: admin::main },
+    Command { name: "neoctl", main: ctl::main },
+    Command { name: "neolog", main: log::main },
+    Command { name: "neomigrate", main: migrate::main },
+    Command { name: "neosimple", main: simple::main },
+    Command { name: "reflink", main: reflink::main },
 ];
 
 /// The command of this name.
@@ -74,10 +50,7 @@ pub fn find(name: &str) -> Option<&'static Command> {
 /// Always: help if it was asked, else a usage error.
 pub fn help(name: &OsStr) -> Result<(), RunError> {
     let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
-    let usage = format!(
-        "Usage: neo COMMAND [ARGUMENTS...]\n\nCommands: {}",
-        names.join(", ")
-    );
+    let usage = format!("Usage: neo COMMAND [ARGUMENTS...]\n\nCommands: {}", names.join(", "));
     let reason = match name.to_str() {
         Some("-h" | "--help") => return Err(ConfigError::Answer(usage).into()),
         Some("") => "a command is required".to_owned(),

@@ -11,11 +11,8 @@ use super::options::{CommandSpec, Kind, OptionSpec};
 use super::settings::Settings;
 use super::value::{HostPort, host_port};
 
-const DEFAULTS: NodeDefaults = NodeDefaults {
-    section: "admin",
-    bind: "127.0.0.1:9999",
-    masters: Some("127.0.0.1:10000"),
-};
+const DEFAULTS: NodeDefaults =
+    NodeDefaults { section: "admin", bind: "127.0.0.1:9999", masters: Some("127.0.0.1:10000") };
 
 /// Port of a mail server when it is not given.
 const SMTP_PORT: u16 = 25;
@@ -77,32 +74,16 @@ pub struct AdminConfig {
 pub fn spec() -> CommandSpec {
     let mut options = node_options(DEFAULTS);
     options.extend([
-        OptionSpec::new(
-            "monitor-backup",
-            Kind::Repeated,
-            "backup cluster expected to report here",
-        )
-        .value_name("NAME"),
-        OptionSpec::new(
-            "monitor-maxlag",
-            Kind::Number,
-            "tolerated lag of a backup, in seconds",
-        )
-        .value_name("SECONDS")
-        .default("0"),
-        OptionSpec::new(
-            "monitor-email",
-            Kind::Repeated,
-            "recipient of notifications",
-        )
-        .value_name("EMAIL"),
-        OptionSpec::new(
-            "smtp",
-            Kind::Address,
-            "mail server (port 25 if none is given)",
-        )
-        .value_name("HOST[:PORT]")
-        .default("localhost"),
+        OptionSpec::new("monitor-backup", Kind::Repeated, "backup cluster expected to report here")
+            .value_name("NAME"),
+        OptionSpec::new("monitor-maxlag", Kind::Number, "tolerated lag of a backup, in seconds")
+            .value_name("SECONDS")
+            .default("0"),
+        OptionSpec::new("monitor-email", Kind::Repeated, "recipient of notifications")
+            .value_name("EMAIL"),
+        OptionSpec::new("smtp", Kind::Address, "mail server (port 25 if none is given)")
+            .value_name("HOST[:PORT]")
+            .default("localhost"),
         OptionSpec::flag("smtp-tls", "speak to the mail server through STARTTLS"),
         OptionSpec::new("smtp-auth", Kind::Text, "credentials for the mail server")
             .value_name("USER:PASS"),
@@ -150,18 +131,12 @@ fn smtp(settings: &Settings) -> Result<SmtpConfig, ConfigError> {
     let HostPort { host, port } =
         host_port(&text).map_err(|reason| settings.invalid("smtp", reason))?;
     let auth = settings.parsed("smtp-auth", |text| match text.split_once(':') {
-        Some((user, password)) => Ok(SmtpAuth {
-            user: user.to_owned(),
-            password: password.to_owned(),
-        }),
+        Some((user, password)) => {
+            Ok(SmtpAuth { user: user.to_owned(), password: password.to_owned() })
+        }
         None => Err("credentials must be written USER:PASS".to_owned()),
     })?;
-    Ok(SmtpConfig {
-        host,
-        port: port.unwrap_or(SMTP_PORT),
-        tls: settings.flag("smtp-tls")?,
-        auth,
-    })
+    Ok(SmtpConfig { host, port: port.unwrap_or(SMTP_PORT), tls: settings.flag("smtp-tls")?, auth })
 }
 
 #[cfg(test)]
@@ -180,10 +155,7 @@ mod tests {
         assert_eq!(admin.node.masters, ["127.0.0.1:10000".parse().unwrap()]);
         assert!(admin.monitor.backups.is_empty() && admin.monitor.emails.is_empty());
         let smtp = admin.monitor.smtp;
-        assert_eq!(
-            (smtp.host.as_str(), smtp.port, smtp.tls),
-            ("localhost", 25, false)
-        );
+        assert_eq!((smtp.host.as_str(), smtp.port, smtp.tls), ("localhost", 25, false));
     }
 
     #[test]
@@ -196,15 +168,9 @@ mod tests {
         assert_eq!(monitor.backups, ["b1", "b2"]);
         assert_eq!(monitor.emails, ["a@x", "b@x"]);
         assert!((monitor.max_lag_s - 0.5).abs() < f64::EPSILON);
-        assert_eq!(
-            (monitor.smtp.host.as_str(), monitor.smtp.port),
-            ("mx", 2525)
-        );
+        assert_eq!((monitor.smtp.host.as_str(), monitor.smtp.port), ("mx", 2525));
         let auth = monitor.smtp.auth.unwrap();
-        assert_eq!(
-            (auth.user.as_str(), auth.password.as_str()),
-            ("user", "pa:ss")
-        );
+        assert_eq!((auth.user.as_str(), auth.password.as_str()), ("user", "pa:ss"));
         assert!(!format!("{auth:?}").contains("pa:ss"));
     }
 

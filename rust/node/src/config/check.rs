@@ -38,9 +38,9 @@ fn shown(settings: &Settings, option: &OptionSpec) -> Result<String, ConfigError
     let value = match option.kind {
         Kind::Flag => settings.flag(option.long)?.to_string(),
         Kind::Repeated => settings.list(option.long)?.join(" "),
-        Kind::Path => settings
-            .path(option.long)?
-            .map_or_else(String::new, |path| path.display().to_string()),
+        Kind::Path => {
+            settings.path(option.long)?.map_or_else(String::new, |path| path.display().to_string())
+        }
         _ => settings.text(option.long)?.unwrap_or_default(),
     };
     let words: Vec<&str> = value.split_whitespace().collect();
@@ -77,17 +77,11 @@ fn origin(settings: &Settings, option: &OptionSpec) -> Result<String, ConfigErro
 
 fn in_file(file: &File, option: &OptionSpec) -> Result<Option<String>, ConfigError> {
     let error = |error| file.error(error);
-    if file
-        .ini
-        .is_own(&file.section, &option.key())
-        .map_err(error)?
-    {
+    if file.ini.is_own(&file.section, &option.key()).map_err(error)? {
         return Ok(Some(format!("[{}]", file.section)));
     }
     let keys = file.ini.keys(&file.section).map_err(error)?;
-    Ok(keys
-        .contains(&option.key().as_str())
-        .then(|| "[DEFAULT]".to_owned()))
+    Ok(keys.contains(&option.key().as_str()).then(|| "[DEFAULT]".to_owned()))
 }
 
 /// Tells the keys that no daemon knows: often mistyped, sometimes only made for `%(key)s`.
@@ -95,11 +89,7 @@ fn unknown_keys(file: &File) -> Result<String, ConfigError> {
     let options = [master::spec(), storage::spec(), admin::spec()].map(|spec| spec.options);
     let known: Vec<String> = options.iter().flatten().map(OptionSpec::key).collect();
     let mut report = String::new();
-    for key in file
-        .ini
-        .keys(&file.section)
-        .map_err(|error| file.error(error))?
-    {
+    for key in file.ini.keys(&file.section).map_err(|error| file.error(error))? {
         if !known.iter().any(|known| known == key) {
             report.push_str(&format!("# not an option: {key}\n"));
         }
@@ -115,10 +105,7 @@ mod tests {
     fn passwords_are_hidden() {
         assert_eq!(masked("database", "neo:se@cr:et@db/run"), "neo:***@db/run");
         assert_eq!(masked("database", "neo@db"), "neo@db");
-        assert_eq!(
-            masked("database", "file:/a@b?synchronous=OFF"),
-            "file:/a@b?synchronous=OFF"
-        );
+        assert_eq!(masked("database", "file:/a@b?synchronous=OFF"), "file:/a@b?synchronous=OFF");
         assert_eq!(masked("smtp-auth", "user:secret"), "user:***");
         assert_eq!(masked("bind", "127.0.0.1:1"), "127.0.0.1:1");
     }

@@ -61,21 +61,12 @@ impl CtlConfig {
         let words = matches.subcommand().map(|(first, matches)| {
             let others = matches.try_get_many::<OsString>("").ok().flatten();
             let others = others.into_iter().flatten().cloned();
-            [OsString::from(first)]
-                .into_iter()
-                .chain(others)
-                .collect::<Vec<_>>()
+            [OsString::from(first)].into_iter().chain(others).collect::<Vec<_>>()
         });
         let settings = Settings::new(spec, matches);
-        let words = words
-            .unwrap_or_default()
-            .into_iter()
-            .map(OsString::into_string);
+        let words = words.unwrap_or_default().into_iter().map(OsString::into_string);
         let command = words.collect::<Result<_, _>>().map_err(|word| {
-            settings.usage(format!(
-                "a word of the command is not UTF-8: {}",
-                word.display()
-            ))
+            settings.usage(format!("a word of the command is not UTF-8: {}", word.display()))
         })?;
         let address = settings.address("address", ADMIN_PORT)?;
         let timeout = settings.parsed("timeout", |text| {
@@ -116,32 +107,15 @@ mod tests {
     fn no_command_is_no_error() {
         let ctl = load(&[]).unwrap();
         assert!(ctl.command.is_empty());
-        assert_eq!(
-            (ctl.address.to_string().as_str(), ctl.timeout),
-            ("127.0.0.1:9999", None)
-        );
-        assert_eq!(
-            load(&["-a", "127.0.0.2"]).unwrap().address.to_string(),
-            "127.0.0.2:9999"
-        );
+        assert_eq!((ctl.address.to_string().as_str(), ctl.timeout), ("127.0.0.1:9999", None));
+        assert_eq!(load(&["-a", "127.0.0.2"]).unwrap().address.to_string(), "127.0.0.2:9999");
     }
 
     #[test]
     fn unknown_options_are_a_usage_error() {
-        for args in [
-            &["--bogus", "print"][..],
-            &["-n", "tweak"],
-            &["--timeout", "0"],
-            &["-a"],
-        ] {
-            assert!(
-                matches!(load(args), Err(ConfigError::Usage { .. })),
-                "{args:?}"
-            );
+        for args in [&["--bogus", "print"][..], &["-n", "tweak"], &["--timeout", "0"], &["-a"]] {
+            assert!(matches!(load(args), Err(ConfigError::Usage { .. })), "{args:?}");
         }
-        assert!(matches!(
-            load(&["--ca", "x", "start"]),
-            Err(ConfigError::Invalid(_))
-        ));
+        assert!(matches!(load(&["--ca", "x", "start"]), Err(ConfigError::Invalid(_))));
     }
 }

@@ -83,13 +83,9 @@ pub fn spec() -> CommandSpec {
                 .value_name("STRFTIME")
                 .default("%F %T"),
             OptionSpec::flag("follow", "keep reading").short('f'),
-            OptionSpec::new(
-                "flush",
-                Kind::Repeated,
-                "with -f: process to ask for its records",
-            )
-            .short('F')
-            .value_name("PID"),
+            OptionSpec::new("flush", Kind::Repeated, "with -f: process to ask for its records")
+                .short('F')
+                .value_name("PID"),
             OptionSpec::new("sleep-interval", Kind::Number, "period of -f, in seconds")
                 .short('s')
                 .value_name("SECONDS")
@@ -97,12 +93,8 @@ pub fn spec() -> CommandSpec {
             OptionSpec::new("node", Kind::Repeated, "only this node; - hides the column")
                 .short('n')
                 .value_name("NAME"),
-            OptionSpec::new(
-                "from",
-                Kind::Number,
-                "first date: timestamp, -seconds, or date",
-            )
-            .value_name("TIME"),
+            OptionSpec::new("from", Kind::Number, "first date: timestamp, -seconds, or date")
+                .value_name("TIME"),
             OptionSpec::flag("cluster", "node column: cluster/NID").short('C'),
             OptionSpec::flag("no-nid", "node column: name of the file").short('N'),
         ],
@@ -136,11 +128,7 @@ impl LogConfig {
             },
             color: settings.flag("color")?,
             date: settings.text("date")?.unwrap_or_default(),
-            follow: if settings.flag("follow")? {
-                period
-            } else {
-                None
-            },
+            follow: if settings.flag("follow")? { period } else { None },
             flush: flush(&settings)?,
             nodes,
             hide_node,
@@ -163,12 +151,10 @@ fn period(text: &str) -> Result<Duration, String> {
 
 fn flush(settings: &Settings) -> Result<Vec<i32>, ConfigError> {
     let pids = settings.list("flush")?;
-    let pids = pids
-        .iter()
-        .map(|text| match value::integer(text).map(i32::try_from)? {
-            Ok(pid) if pid > 0 => Ok(pid),
-            _ => Err(format!("not a process: '{text}'")),
-        });
+    let pids = pids.iter().map(|text| match value::integer(text).map(i32::try_from)? {
+        Ok(pid) if pid > 0 => Ok(pid),
+        _ => Err(format!("not a process: '{text}'")),
+    });
     let pids: Result<_, String> = pids.collect();
     pids.map_err(|reason| settings.reject("flush", reason))
 }
@@ -204,28 +190,16 @@ mod tests {
         assert_eq!(log.packets, PacketDetail::Decompressed);
         assert_eq!(log.follow, Some(Duration::from_millis(500)));
         assert_eq!(log.flush, [12, 13]);
-        assert_eq!(
-            (log.nodes.as_slice(), log.hide_node),
-            (&["S1".into(), "M1".into()][..], true)
-        );
-        assert_eq!(
-            (log.node_column, log.from),
-            (NodeColumn::ClusterNid, Some(From::Ago(60.)))
-        );
+        assert_eq!((log.nodes.as_slice(), log.hide_node), (&["S1".into(), "M1".into()][..], true));
+        assert_eq!((log.node_column, log.from), (NodeColumn::ClusterNid, Some(From::Ago(60.))));
         assert_eq!((log.date.as_str(), log.files.len()), ("", 2));
     }
 
     #[test]
     fn defaults_are_simple() {
         let log = load("a").unwrap();
-        assert_eq!(
-            (log.packets, log.node_column),
-            (PacketDetail::Header, NodeColumn::Nid)
-        );
-        assert_eq!(
-            (log.date.as_str(), log.follow, log.from),
-            ("%F %T", None, None)
-        );
+        assert_eq!((log.packets, log.node_column), (PacketDetail::Header, NodeColumn::Nid));
+        assert_eq!((log.date.as_str(), log.follow, log.from), ("%F %T", None, None));
     }
 
     #[test]

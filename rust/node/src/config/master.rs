@@ -9,11 +9,8 @@ use super::node::{NodeConfig, NodeDefaults, node_options};
 use super::options::{CommandSpec, Kind, OptionSpec};
 use super::settings::Settings;
 
-const DEFAULTS: NodeDefaults = NodeDefaults {
-    section: "master",
-    bind: "127.0.0.1:10000",
-    masters: None,
-};
+const DEFAULTS: NodeDefaults =
+    NodeDefaults { section: "master", bind: "127.0.0.1:10000", masters: None };
 
 /// The cluster that this one backs up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,18 +50,10 @@ pub fn spec() -> CommandSpec {
             "start a new cluster once so many storages are pending",
         )
         .short('A'),
-        OptionSpec::new(
-            "upstream-cluster",
-            Kind::Text,
-            "name of the cluster to back up",
-        )
-        .short('C'),
-        OptionSpec::new(
-            "upstream-masters",
-            Kind::List,
-            "masters of the cluster to back up",
-        )
-        .short('M'),
+        OptionSpec::new("upstream-cluster", Kind::Text, "name of the cluster to back up")
+            .short('C'),
+        OptionSpec::new("upstream-masters", Kind::List, "masters of the cluster to back up")
+            .short('M'),
         OptionSpec::flag(
             "backup",
             "if the database is empty, back up the upstream cluster at once",

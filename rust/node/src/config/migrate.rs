@@ -50,10 +50,7 @@ pub fn spec() -> CommandSpec {
         about: "Copy a FileStorage to NEO, or NEO to a FileStorage",
         options,
         positionals: vec![
-            Positional::new(
-                "SOURCE",
-                "path of a FileStorage, or else masters of a cluster",
-            ),
+            Positional::new("SOURCE", "path of a FileStorage, or else masters of a cluster"),
             Positional::new("DESTINATION", "the other one of both"),
         ],
     }
@@ -75,11 +72,7 @@ impl MigrateConfig {
         };
         let text = settings.text_word(masters_word)?;
         let masters = value::masters(&text).and_then(|masters| {
-            if masters.is_empty() {
-                Err("value is empty".to_owned())
-            } else {
-                Ok(masters)
-            }
+            if masters.is_empty() { Err("value is empty".to_owned()) } else { Ok(masters) }
         });
         let masters = masters.map_err(|reason| {
             ConfigError::Invalid(match direction {
@@ -94,14 +87,7 @@ impl MigrateConfig {
             Direction::Export => settings.word("DESTINATION")?.into(),
         };
         let (quiet, link) = (settings.flag("quiet")?, LinkConfig::new(&settings)?);
-        Ok(Self {
-            cluster,
-            masters,
-            file,
-            direction,
-            quiet,
-            link,
-        })
+        Ok(Self { cluster, masters, file, direction, quiet, link })
     }
 }
 
@@ -125,30 +111,15 @@ mod tests {
     #[test]
     fn anything_else_is_exported() {
         let config = load(&["-c", "test", "127.0.0.1:1", "out.fs"]).unwrap();
-        assert_eq!(
-            (config.direction, config.file),
-            (Direction::Export, "out.fs".into())
-        );
+        assert_eq!((config.direction, config.file), (Direction::Export, "out.fs".into()));
         let error = load(&["-c", "test", "mistyped.fs", "127.0.0.1:1"]).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("neither an existing FileStorage"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("neither an existing FileStorage"), "{error}");
     }
 
     #[test]
     fn both_ends_and_the_name_are_mandatory() {
-        for args in [
-            &["-c", "test", "a"][..],
-            &["127.0.0.1:1", "b"],
-            &["-c", "", "a", "b"],
-        ] {
-            assert!(
-                matches!(load(args), Err(ConfigError::Usage { .. })),
-                "{args:?}"
-            );
+        for args in [&["-c", "test", "a"][..], &["127.0.0.1:1", "b"], &["-c", "", "a", "b"]] {
+            assert!(matches!(load(args), Err(ConfigError::Usage { .. })), "{args:?}");
         }
     }
 }

@@ -69,55 +69,32 @@ pub(super) fn link_options() -> Vec<OptionSpec> {
 pub(super) fn node_options(defaults: NodeDefaults) -> Vec<OptionSpec> {
     let mut options = vec![
         OptionSpec::new("file", Kind::Path, "configuration file").short('f'),
-        OptionSpec::new(
-            "section",
-            Kind::Text,
-            "section of the configuration file to use",
-        )
-        .short('s')
-        .default(defaults.section),
+        OptionSpec::new("section", Kind::Text, "section of the configuration file to use")
+            .short('s')
+            .default(defaults.section),
         OptionSpec::new("cluster", Kind::Text, "name of the cluster (mandatory)").short('c'),
         OptionSpec {
             default: defaults.masters,
-            ..OptionSpec::new(
-                "masters",
-                Kind::List,
-                "masters as host:port, separated by blanks",
-            )
-            .short('m')
+            ..OptionSpec::new("masters", Kind::List, "masters as host:port, separated by blanks")
+                .short('m')
         },
         OptionSpec::new("bind", Kind::Address, "address to listen on")
             .short('b')
             .default(defaults.bind),
-        OptionSpec::new(
-            "dynamic-master-list",
-            Kind::Path,
-            "JSON file to remember masters in",
-        )
-        .short('D'),
-        OptionSpec::new(
-            "nid",
-            Kind::Integer,
-            "force the node identifier (for tests)",
-        )
-        .short('i'),
+        OptionSpec::new("dynamic-master-list", Kind::Path, "JSON file to remember masters in")
+            .short('D'),
+        OptionSpec::new("nid", Kind::Integer, "force the node identifier (for tests)").short('i'),
     ];
     options.extend(link_options());
-    options.push(OptionSpec::flag(
-        "check",
-        "print the values in effect and their origin, and exit",
-    ));
+    options
+        .push(OptionSpec::flag("check", "print the values in effect and their origin, and exit"));
     options
 }
 
 impl LinkConfig {
     /// Takes the values of [`link_options`].
     pub(super) fn new(settings: &Settings) -> Result<Self, ConfigError> {
-        let files = [
-            settings.path("ca")?,
-            settings.path("cert")?,
-            settings.path("key")?,
-        ];
+        let files = [settings.path("ca")?, settings.path("cert")?, settings.path("key")?];
         let tls = match files {
             [None, None, None] => None,
             [Some(ca), Some(cert), Some(key)] => Some(TlsPaths { ca, cert, key }),
@@ -131,10 +108,7 @@ impl LinkConfig {
                 )));
             }
         };
-        Ok(Self {
-            logfile: settings.path("logfile")?,
-            tls,
-        })
+        Ok(Self { logfile: settings.path("logfile")?, tls })
     }
 }
 

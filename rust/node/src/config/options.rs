@@ -61,14 +61,7 @@ impl OptionSpec {
             Kind::Choice(_) => "NAME",
             Kind::Flag => "",
         };
-        Self {
-            short: None,
-            long,
-            kind,
-            default: None,
-            value_name,
-            help,
-        }
+        Self { short: None, long, kind, default: None, value_name, help }
     }
 
     /// An option without argument.
@@ -133,9 +126,7 @@ impl OptionSpec {
             arg = arg.short(short);
         }
         if takes_value {
-            arg = arg
-                .value_name(self.value_name)
-                .value_parser(clap::value_parser!(OsString));
+            arg = arg.value_name(self.value_name).value_parser(clap::value_parser!(OsString));
         }
         arg.allow_negative_numbers(matches!(self.kind, Kind::Integer | Kind::Number))
     }
@@ -158,20 +149,11 @@ impl Positional {
     /// A word that must be given once.
     #[must_use]
     pub const fn new(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            help,
-            required: true,
-            several: false,
-        }
+        Self { name, help, required: true, several: false }
     }
 
     fn arg(&self) -> Arg {
-        let action = if self.several {
-            ArgAction::Append
-        } else {
-            ArgAction::Set
-        };
+        let action = if self.several { ArgAction::Append } else { ArgAction::Set };
         let arg = Arg::new(self.name).value_name(self.name).help(self.help);
         let arg = arg.required(self.required).action(action);
         let arg = arg.value_parser(clap::value_parser!(OsString));
@@ -253,21 +235,13 @@ fn ambiguity(error: &clap::Error, command: &Command) -> Option<String> {
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
-    let prefix = option
-        .strip_prefix("--")
-        .filter(|_| error.kind() == ErrorKind::UnknownArgument)?;
+    let prefix =
+        option.strip_prefix("--").filter(|_| error.kind() == ErrorKind::UnknownArgument)?;
     let longs = command.get_arguments().filter_map(Arg::get_long);
     let candidates: Vec<_> = longs.filter(|long| long.starts_with(prefix)).collect();
-    let candidates = candidates
-        .iter()
-        .map(|long| format!("--{long}"))
-        .collect::<Vec<_>>();
-    (candidates.len() > 1).then(|| {
-        format!(
-            "ambiguous option: {option} could match {}",
-            candidates.join(", ")
-        )
-    })
+    let candidates = candidates.iter().map(|long| format!("--{long}")).collect::<Vec<_>>();
+    (candidates.len() > 1)
+        .then(|| format!("ambiguous option: {option} could match {}", candidates.join(", ")))
 }
 
 /// Makes one sentence of what clap prints on several lines.
@@ -276,10 +250,7 @@ fn one_sentence(text: &str) -> String {
     let lines = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For "));
     let words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     let reason = words.join(" ");
-    reason
-        .strip_prefix("error: ")
-        .unwrap_or(&reason)
-        .replace(" tip: ", "; ")
+    reason.strip_prefix("error: ").unwrap_or(&reason).replace(" tip: ", "; ")
 }
 
 #[cfg(test)]
@@ -308,25 +279,12 @@ mod tests {
         for spec in all() {
             let mut names = BTreeSet::from(["h".to_owned(), "help".to_owned()]);
             for option in &spec.options {
-                assert!(
-                    names.insert(option.long.to_owned()),
-                    "{} {}",
-                    spec.program,
-                    option.long
-                );
+                assert!(names.insert(option.long.to_owned()), "{} {}", spec.program, option.long);
                 let short = option.short.map(String::from);
-                assert!(
-                    short.is_none_or(|short| names.insert(short)),
-                    "{}",
-                    option.display()
-                );
+                assert!(short.is_none_or(|short| names.insert(short)), "{}", option.display());
             }
             for positional in &spec.positionals {
-                assert!(
-                    names.insert(positional.name.to_owned()),
-                    "{}",
-                    positional.name
-                );
+                assert!(names.insert(positional.name.to_owned()), "{}", positional.name);
             }
         }
     }
@@ -336,9 +294,7 @@ mod tests {
         for spec in all() {
             for word in ["-h", "--help", "--hel"] {
                 let result = spec.parse(&[word.into()]);
-                let Err(ConfigError::Answer(text)) = result else {
-                    panic!("{result:?}")
-                };
+                let Err(ConfigError::Answer(text)) = result else { panic!("{result:?}") };
                 for option in &spec.options {
                     assert!(text.contains(&format!("--{}", option.long)), "{text}");
                 }
@@ -350,15 +306,10 @@ mod tests {
     fn a_usage_error_is_one_line() {
         for spec in all() {
             let result = spec.parse(&["--no-such-option".into()]);
-            let Err(ConfigError::Usage { usage, reason }) = result else {
-                panic!("{result:?}")
-            };
+            let Err(ConfigError::Usage { usage, reason }) = result else { panic!("{result:?}") };
             assert!(usage.starts_with("Usage: "), "{usage}");
             assert!(reason.contains("'--no-such-option'"), "{reason}");
-            assert!(
-                !reason.contains('\n') && !reason.contains("error:"),
-                "{reason}"
-            );
+            assert!(!reason.contains('\n') && !reason.contains("error:"), "{reason}");
         }
     }
 
@@ -367,9 +318,7 @@ mod tests {
         let spec = config::master::spec();
         assert!(spec.parse(&["--clu".into(), "test".into()]).is_ok());
         let result = spec.parse(&["--c".into(), "test".into()]);
-        let Err(ConfigError::Usage { reason, .. }) = result else {
-            panic!("{result:?}")
-        };
+        let Err(ConfigError::Usage { reason, .. }) = result else { panic!("{result:?}") };
         let expected = "ambiguous option: --c could match --cluster, --ca, --cert, --check";
         assert_eq!(reason, expected);
     }

@@ -102,10 +102,7 @@ fn top() -> CommandSpec {
 /// Specification of each command, without and with what comes before it.
 #[must_use]
 pub fn specs() -> Vec<CommandSpec> {
-    let optional = |name, help| Positional {
-        required: false,
-        ..Positional::new(name, help)
-    };
+    let optional = |name, help| Positional { required: false, ..Positional::new(name, help) };
     let main_uri = Positional::new("MAIN_URI", "main database");
     let tid = |name, help| OptionSpec::new(name, Kind::Text, help).value_name("TID");
     let mut run = gc_options("86400");
@@ -113,20 +110,12 @@ pub fn specs() -> Vec<CommandSpec> {
         OptionSpec::flag("exit-before-gc", "exit instead of doing a GC").short('0'),
         OptionSpec::flag("exit-after-gc", "exit after a GC").short('1'),
         OptionSpec::flag("no-gc", "only track").short('N'),
-        OptionSpec::new(
-            "commit-interval",
-            Kind::Number,
-            "commit every so many seconds of work",
-        )
-        .short('i')
-        .value_name("S")
-        .default("60"),
-        OptionSpec::new(
-            "pack-neo",
-            Kind::Number,
-            "order a pack of refs at this time",
-        )
-        .value_name("EPOCH"),
+        OptionSpec::new("commit-interval", Kind::Number, "commit every so many seconds of work")
+            .short('i')
+            .value_name("S")
+            .default("60"),
+        OptionSpec::new("pack-neo", Kind::Number, "order a pack of refs at this time")
+            .value_name("EPOCH"),
     ]);
     let spec = |program, about, options, positionals| CommandSpec {
         program,
@@ -136,18 +125,8 @@ pub fn specs() -> Vec<CommandSpec> {
         positionals,
     };
     vec![
-        spec(
-            "run",
-            "track references, and collect garbage",
-            run,
-            vec![main_uri.clone()],
-        ),
-        spec(
-            "gc",
-            "collect garbage once",
-            gc_options("0"),
-            vec![main_uri],
-        ),
+        spec("run", "track references, and collect garbage", run, vec![main_uri.clone()]),
+        spec("gc", "collect garbage once", gc_options("0"), vec![main_uri]),
         spec(
             "bootstrap",
             "start from a TID instead of the beginning of history",
@@ -163,39 +142,22 @@ pub fn specs() -> Vec<CommandSpec> {
                 optional("MAIN_URI", "main database, to show classes"),
             ],
         ),
-        spec(
-            "dump",
-            "show all references",
-            vec![],
-            vec![optional("TID", "look at this time")],
-        ),
+        spec("dump", "show all references", vec![], vec![optional("TID", "look at this time")]),
     ]
 }
 
 fn gc_options(period: &'static str) -> Vec<OptionSpec> {
     vec![
         OptionSpec::flag("full", "always do full GCs").short('f'),
-        OptionSpec::new(
-            "jobs",
-            Kind::Integer,
-            "concurrent reads of the main database",
-        )
-        .short('j')
-        .default("1"),
-        OptionSpec::new(
-            "max-txn-size",
-            Kind::Integer,
-            "maximum number of deletions at once",
-        )
-        .short('m')
-        .default("2097151"),
-        OptionSpec::new(
-            "dry-run",
-            Kind::Path,
-            "write what would be deleted in this new file",
-        )
-        .short('n')
-        .value_name("DUMP"),
+        OptionSpec::new("jobs", Kind::Integer, "concurrent reads of the main database")
+            .short('j')
+            .default("1"),
+        OptionSpec::new("max-txn-size", Kind::Integer, "maximum number of deletions at once")
+            .short('m')
+            .default("2097151"),
+        OptionSpec::new("dry-run", Kind::Path, "write what would be deleted in this new file")
+            .short('n')
+            .value_name("DUMP"),
         OptionSpec::new("period", Kind::Number, "grace period in seconds")
             .short('p')
             .value_name("S")
@@ -210,13 +172,8 @@ impl ReflinkConfig {
     /// [`ConfigError::Answer`], [`ConfigError::Usage`].
     pub fn load(args: &[OsString]) -> Result<Self, ConfigError> {
         let specs = specs();
-        let commands = specs
-            .iter()
-            .map(|spec| spec.command().no_binary_name(false));
-        let command = top()
-            .command()
-            .subcommands(commands)
-            .subcommand_required(true);
+        let commands = specs.iter().map(|spec| spec.command().no_binary_name(false));
+        let command = top().command().subcommands(commands).subcommand_required(true);
         let matches = options::parse(command, args)?;
         let chosen = matches.subcommand().and_then(|(name, matches)| {
             let spec = specs.into_iter().find(|spec| spec.program == name)?;
@@ -250,9 +207,7 @@ fn load_command(name: &str, settings: &Settings) -> Result<ReflinkCommand, Confi
             pack_neo: settings.number("pack-neo")?,
         },
         "gc" => ReflinkCommand::Gc(gc(settings)?),
-        "bootstrap" => ReflinkCommand::Bootstrap {
-            tid: integer(settings, "TID")?,
-        },
+        "bootstrap" => ReflinkCommand::Bootstrap { tid: integer(settings, "TID")? },
         "path" => ReflinkCommand::Path {
             oid: integer(settings, "OID")?,
             tid: settings.parsed("tid", value::unsigned_literal)?,
@@ -261,9 +216,7 @@ fn load_command(name: &str, settings: &Settings) -> Result<ReflinkCommand, Confi
                 false => Some(uri(settings, "MAIN_URI")?),
             },
         },
-        _ => ReflinkCommand::Dump {
-            tid: optional("TID")?,
-        },
+        _ => ReflinkCommand::Dump { tid: optional("TID")? },
     })
 }
 
@@ -285,10 +238,7 @@ fn gc(settings: &Settings) -> Result<GcConfig, ConfigError> {
 }
 
 fn mode(settings: &Settings) -> Result<GcMode, ConfigError> {
-    let flags = [
-        settings.flag("exit-before-gc")?,
-        settings.flag("exit-after-gc")?,
-    ];
+    let flags = [settings.flag("exit-before-gc")?, settings.flag("exit-after-gc")?];
     match (flags, settings.flag("no-gc")?) {
         ([false, false], false) => Ok(GcMode::Collect),
         ([true, false], false) => Ok(GcMode::ExitBefore),
@@ -324,24 +274,12 @@ mod tests {
     #[test]
     fn run_has_options_that_are_digits() {
         let config = load("-v neo://a@b:1 run -1fj 4 -i 5 --pack-neo 1e9 file://main").unwrap();
-        let ReflinkCommand::Run {
-            gc,
-            mode,
-            commit_interval_s,
-            pack_neo,
-        } = config.command
-        else {
+        let ReflinkCommand::Run { gc, mode, commit_interval_s, pack_neo } = config.command else {
             panic!("not run")
         };
         assert!(config.verbose && gc.full);
-        assert_eq!(
-            (gc.jobs, gc.max_txn_size, mode),
-            (4, TXN_SIZE_MAX, GcMode::ExitAfter)
-        );
-        assert_eq!(
-            (commit_interval_s, pack_neo, gc.period_s),
-            (5., Some(1e9), 86400.)
-        );
+        assert_eq!((gc.jobs, gc.max_txn_size, mode), (4, TXN_SIZE_MAX, GcMode::ExitAfter));
+        assert_eq!((commit_interval_s, pack_neo, gc.period_s), (5., Some(1e9), 86400.));
         assert_eq!(gc.main_uri, "file://main");
     }
 
@@ -349,20 +287,10 @@ mod tests {
     fn each_command_has_its_arguments() {
         let command = |args: &str| load(args).unwrap().command;
         assert!(matches!(command("a://b gc c://d"), ReflinkCommand::Gc(gc) if gc.period_s == 0.));
-        assert_eq!(
-            command("a://b bootstrap 0x10"),
-            ReflinkCommand::Bootstrap { tid: 16 }
-        );
+        assert_eq!(command("a://b bootstrap 0x10"), ReflinkCommand::Bootstrap { tid: 16 });
         assert_eq!(command("a://b dump"), ReflinkCommand::Dump { tid: None });
-        assert_eq!(
-            command("a://b dump 7"),
-            ReflinkCommand::Dump { tid: Some(7) }
-        );
-        let path = ReflinkCommand::Path {
-            oid: 5,
-            tid: Some(8),
-            main_uri: Some("c://d".into()),
-        };
+        assert_eq!(command("a://b dump 7"), ReflinkCommand::Dump { tid: Some(7) });
+        let path = ReflinkCommand::Path { oid: 5, tid: Some(8), main_uri: Some("c://d".into()) };
         assert_eq!(command("a://b path --tid 8 5 c://d"), path);
     }
 
@@ -381,10 +309,7 @@ mod tests {
             "a://b bootstrap x",
             "b dump",
         ] {
-            assert!(
-                matches!(load(args), Err(ConfigError::Usage { .. })),
-                "{args}"
-            );
+            assert!(matches!(load(args), Err(ConfigError::Usage { .. })), "{args}");
         }
     }
 }

@@ -66,9 +66,7 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let mut settings = Self::parse(spec, args)?;
         if let Some(path) = settings.path("file")? {
-            let section = settings
-                .text("section")?
-                .unwrap_or_else(|| default_section.to_owned());
+            let section = settings.text("section")?.unwrap_or_else(|| default_section.to_owned());
             settings.file = Some(File::open(path, section)?);
         }
         Ok(settings)
@@ -77,11 +75,7 @@ impl Settings {
     /// Values of a command line that is already parsed.
     #[must_use]
     pub fn new(spec: CommandSpec, matches: ArgMatches) -> Self {
-        Self {
-            spec,
-            matches,
-            file: None,
-        }
+        Self { spec, matches, file: None }
     }
 
     /// A flag, set by the command line or by the file.
@@ -143,9 +137,7 @@ impl Settings {
                     ),
                 };
                 let option = option.display();
-                Err(self.usage(format!(
-                    "the following arguments are required: {option}{remedy}"
-                )))
+                Err(self.usage(format!("the following arguments are required: {option}{remedy}")))
             }
         }
     }
@@ -192,9 +184,7 @@ impl Settings {
             return Ok(None);
         };
         let address = value::address(&text, default_port);
-        address
-            .map(Some)
-            .map_err(|reason| self.invalid(long, reason))
+        address.map(Some).map_err(|reason| self.invalid(long, reason))
     }
 
     /// A list of masters, resolved, maybe empty.
@@ -215,17 +205,11 @@ impl Settings {
         if let Some(raw) = self.in_file(self.spec_of(long)?)? {
             let text = self.utf8(long, &raw)?;
             list.extend(
-                text.lines()
-                    .map(str::trim)
-                    .filter(|line| !line.is_empty())
-                    .map(Into::into),
+                text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Into::into),
             );
         }
         for text in self.words(long) {
-            let raw = Raw {
-                text,
-                source: Source::CommandLine,
-            };
+            let raw = Raw { text, source: Source::CommandLine };
             let text = self.utf8(long, &raw)?;
             if text.is_empty() {
                 return Err(self.refuse(long, &raw, "value is empty".to_owned()));
@@ -273,9 +257,7 @@ impl Settings {
         let Some(text) = self.text(long)? else {
             return Ok(None);
         };
-        parse(&text)
-            .map(Some)
-            .map_err(|reason| self.reject(long, reason))
+        parse(&text).map(Some).map_err(|reason| self.reject(long, reason))
     }
 
     /// Refuses the value of an option: a usage error if it comes from the command line, an error
@@ -298,10 +280,7 @@ impl Settings {
 
     /// Refuses the command line.
     pub fn usage(&self, reason: impl Into<String>) -> ConfigError {
-        ConfigError::Usage {
-            usage: self.spec.usage(),
-            reason: reason.into(),
-        }
+        ConfigError::Usage { usage: self.spec.usage(), reason: reason.into() }
     }
 
     /// Whether the command line alone gives this option.
@@ -317,18 +296,12 @@ impl Settings {
     fn raw(&self, long: &'static str) -> Result<Option<Raw>, ConfigError> {
         let option = self.spec_of(long)?;
         if let Some(text) = self.words(long).pop() {
-            return Ok(Some(Raw {
-                text,
-                source: Source::CommandLine,
-            }));
+            return Ok(Some(Raw { text, source: Source::CommandLine }));
         }
         if let Some(raw) = self.in_file(option)? {
             return Ok(Some(raw));
         }
-        Ok(option.default.map(|text| Raw {
-            text: text.into(),
-            source: Source::Default,
-        }))
+        Ok(option.default.map(|text| Raw { text: text.into(), source: Source::Default }))
     }
 
     fn in_file(&self, option: &OptionSpec) -> Result<Option<Raw>, ConfigError> {
@@ -337,10 +310,7 @@ impl Settings {
         };
         let value = file.ini.get(&file.section, &option.key());
         let value = value.map_err(|error| file.error(error))?;
-        Ok(value.map(|text| Raw {
-            text: text.into(),
-            source: Source::File,
-        }))
+        Ok(value.map(|text| Raw { text: text.into(), source: Source::File }))
     }
 
     fn utf8(&self, long: &'static str, raw: &Raw) -> Result<String, ConfigError> {
@@ -371,37 +341,23 @@ impl File {
     /// Reads a file. One that cannot be read has no section (spec tools.md 2.2): the reason is
     /// told with the section that is missing.
     fn open(path: PathBuf, section: String) -> Result<Self, ConfigError> {
-        let missing = |reason: &str| {
-            Err(ConfigError::invalid(format!(
-                "No section: '{section}' ({reason})"
-            )))
-        };
+        let missing =
+            |reason: &str| Err(ConfigError::invalid(format!("No section: '{section}' ({reason})")));
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) => return missing(&format!("cannot read {}: {error}", path.display())),
         };
         let Ok(text) = String::from_utf8(bytes) else {
-            return Err(ConfigError::invalid(format!(
-                "{}: not UTF-8",
-                path.display()
-            )));
+            return Err(ConfigError::invalid(format!("{}: not UTF-8", path.display())));
         };
-        let mut file = Self {
-            path,
-            section: String::new(),
-            ini: Ini::default(),
-        };
+        let mut file = Self { path, section: String::new(), ini: Ini::default() };
         file.ini = Ini::parse(&text).map_err(|error| file.error(error))?;
         if !file.ini.sections().any(|name| name == section) {
             let known: Vec<&str> = file.ini.sections().collect();
             return missing(&match known.as_slice() {
                 [] => format!("{} has no section at all", file.path.display()),
                 known => {
-                    format!(
-                        "use -s to choose one of {}: {}",
-                        file.path.display(),
-                        known.join(", ")
-                    )
+                    format!("use -s to choose one of {}: {}", file.path.display(), known.join(", "))
                 }
             });
         }
@@ -410,9 +366,6 @@ impl File {
     }
 
     pub(super) fn error(&self, error: IniError) -> ConfigError {
-        ConfigError::File {
-            file: self.path.display().to_string(),
-            error,
-        }
+        ConfigError::File { file: self.path.display().to_string(), error }
     }
 }

@@ -64,54 +64,28 @@ pub fn spec() -> CommandSpec {
         prefix: "",
         about: "Run a throw-away NEO cluster for tests, until Ctrl-C",
         options: vec![
-            OptionSpec::new(
-                "seed",
-                Kind::List,
-                "make the name of the cluster reproducible",
-            ),
+            OptionSpec::new("seed", Kind::List, "make the name of the cluster reproducible"),
             OptionSpec::new(
                 "adapter",
                 Kind::Choice(ADAPTERS),
                 "database backend (default: $NEO_TESTS_ADAPTER, else MySQL)",
             ),
-            count(
-                "address_type",
-                "address family: 2 for IPv4, 10 for IPv6",
-                "2",
-            ),
-            OptionSpec::flag(
-                "autostart",
-                "start when all storages are there (the default)",
-            ),
+            count("address_type", "address family: 2 for IPv4, 10 for IPv6", "2"),
+            OptionSpec::flag("autostart", "start when all storages are there (the default)"),
             OptionSpec::flag("no_autostart", "stay in RECOVERING until 'neoctl start'"),
-            OptionSpec::new(
-                "bind_ip",
-                Kind::Text,
-                "address to listen on (default: loopback)",
-            ),
+            OptionSpec::new("bind_ip", Kind::Text, "address to listen on (default: loopback)"),
             OptionSpec::flag("clear_databases", "erase databases first"),
             OptionSpec::flag("cleanup_on_delete", "remove the directory at exit"),
             OptionSpec::new("importer", Kind::List, "not usable from a command line"),
             OptionSpec::flag("logger", "one log file per node, in the directory"),
             count("master_count", "number of masters", "1"),
-            OptionSpec::new(
-                "name",
-                Kind::Text,
-                "name of the cluster (default: neo_<number>)",
-            ),
+            OptionSpec::new("name", Kind::Text, "name of the cluster (default: neo_<number>)"),
             count("partitions", "number of partitions", "1"),
             count("replicas", "number of replicas", "0"),
             OptionSpec::new("storage_kw", Kind::List, "not usable from a command line"),
-            OptionSpec::new(
-                "temp_dir",
-                Kind::Path,
-                "directory of files and logs (default: new)",
-            ),
+            OptionSpec::new("temp_dir", Kind::Path, "directory of files and logs (default: new)"),
         ],
-        positionals: vec![Positional {
-            several: true,
-            ..Positional::new("DB", "databases")
-        }],
+        positionals: vec![Positional { several: true, ..Positional::new("DB", "databases") }],
     }
 }
 
@@ -163,16 +137,8 @@ fn positive<T: PartialOrd + From<u8>>(number: Option<T>) -> Option<T> {
 fn underscored(arg: &OsString) -> OsString {
     let mut bytes = arg.as_bytes().to_vec();
     if bytes.len() > 2 && bytes.starts_with(b"--") {
-        let end = bytes
-            .iter()
-            .position(|&byte| byte == b'=')
-            .unwrap_or(bytes.len());
-        for byte in bytes
-            .iter_mut()
-            .take(end)
-            .skip(2)
-            .filter(|byte| **byte == b'-')
-        {
+        let end = bytes.iter().position(|&byte| byte == b'=').unwrap_or(bytes.len());
+        for byte in bytes.iter_mut().take(end).skip(2).filter(|byte| **byte == b'-') {
             *byte = b'_';
         }
     }
@@ -182,10 +148,7 @@ fn underscored(arg: &OsString) -> OsString {
 fn adapter(settings: &Settings) -> Result<SimpleAdapter, ConfigError> {
     let (name, from) = match settings.text("adapter")? {
         Some(name) => (name, "--adapter"),
-        None => (
-            env::var(ADAPTER_VARIABLE).unwrap_or_default(),
-            ADAPTER_VARIABLE,
-        ),
+        None => (env::var(ADAPTER_VARIABLE).unwrap_or_default(), ADAPTER_VARIABLE),
     };
     match name.as_str() {
         "" | "MySQL" => Ok(SimpleAdapter::Mysql),
@@ -204,8 +167,7 @@ fn bind_ip(settings: &Settings) -> Result<IpAddr, ConfigError> {
         _ => return Err(settings.reject("address_type", "must be 2 (IPv4) or 10 (IPv6)")),
     };
     let ip = settings.parsed("bind_ip", |text| {
-        text.parse::<IpAddr>()
-            .map_err(|_| format!("not a numeric IP address: '{text}'"))
+        text.parse::<IpAddr>().map_err(|_| format!("not a numeric IP address: '{text}'"))
     })?;
     Ok(ip.unwrap_or(loopback))
 }
@@ -225,20 +187,14 @@ mod tests {
         let simple = simple.unwrap();
         assert_eq!((simple.masters, simple.clear_databases), (3, true));
         assert_eq!(simple.temp_dir, Some("a-b".into()));
-        assert_eq!(
-            (simple.adapter, simple.databases),
-            (SimpleAdapter::Sqlite, vec!["x-y".into()])
-        );
+        assert_eq!((simple.adapter, simple.databases), (SimpleAdapter::Sqlite, vec!["x-y".into()]));
         assert!(simple.autostart);
     }
 
     #[test]
     fn the_family_gives_the_loopback() {
         let simple = load("--adapter SQLite --address_type 10 --no-autostart db").unwrap();
-        assert_eq!(
-            (simple.bind_ip.to_string().as_str(), simple.autostart),
-            ("::1", false)
-        );
+        assert_eq!((simple.bind_ip.to_string().as_str(), simple.autostart), ("::1", false));
     }
 
     #[test]
@@ -252,10 +208,7 @@ mod tests {
             "--adapter Importer db",
             "--autostart --no-autostart db",
         ] {
-            assert!(
-                matches!(load(args), Err(ConfigError::Usage { .. })),
-                "{args}"
-            );
+            assert!(matches!(load(args), Err(ConfigError::Usage { .. })), "{args}");
         }
     }
 }

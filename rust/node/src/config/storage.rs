@@ -15,11 +15,8 @@ use super::settings::Settings;
 
 pub use database::{Database, Engine, MysqlDatabase, SqliteDatabase};
 
-const DEFAULTS: NodeDefaults = NodeDefaults {
-    section: "storage",
-    bind: "127.0.0.1",
-    masters: Some("127.0.0.1:10000"),
-};
+const DEFAULTS: NodeDefaults =
+    NodeDefaults { section: "storage", bind: "127.0.0.1", masters: Some("127.0.0.1:10000") };
 
 const ADAPTERS: &[&str] = &["Importer", "MySQL", "MySQLdb", "PyMySQL", "SQLite"];
 
@@ -75,19 +72,10 @@ pub fn spec() -> CommandSpec {
         )
         .short('w')
         .default("0"),
-        OptionSpec::flag(
-            "dedup",
-            "when creating the database: store identical data once",
-        ),
-        OptionSpec::flag(
-            "disable-drop-partitions",
-            "keep the data of discarded cells",
-        ),
+        OptionSpec::flag("dedup", "when creating the database: store identical data once"),
+        OptionSpec::flag("disable-drop-partitions", "keep the data of discarded cells"),
         OptionSpec::flag("disable-pack", "ignore pack orders"),
-        OptionSpec::flag(
-            "new-nid",
-            "ask a new NID for this copy of a database, then exit",
-        ),
+        OptionSpec::flag("new-nid", "ask a new NID for this copy of a database, then exit"),
         OptionSpec::flag("reset", "ERASE the database, or create it empty, then exit"),
     ]);
     CommandSpec {
@@ -164,7 +152,5 @@ fn duration(seconds: f64) -> Result<Wait, String> {
         return Ok(Wait::ForEver);
     }
     let duration = Duration::try_from_secs_f64(seconds);
-    duration
-        .map(Wait::AtMost)
-        .map_err(|error| error.to_string())
+    duration.map(Wait::AtMost).map_err(|error| error.to_string())
 }

@@ -17,9 +17,7 @@ use super::ini::is_space;
 /// A reason.
 pub fn integer(text: &str) -> Result<i64, String> {
     let digits = digits(text).ok_or_else(|| format!("invalid int value: '{text}'"))?;
-    digits
-        .parse()
-        .map_err(|_| format!("int value out of range: '{text}'"))
+    digits.parse().map_err(|_| format!("int value out of range: '{text}'"))
 }
 
 /// Parses an integer literal of Python: like [`integer`], or with a prefix `0x`, `0o`, `0b`.
@@ -35,11 +33,7 @@ pub fn unsigned_literal(text: &str) -> Result<u64, String> {
         Some("0b") => 2,
         _ => 10,
     };
-    let body = if radix == 10 {
-        &lower[..]
-    } else {
-        lower[2..].trim_start_matches('_')
-    };
+    let body = if radix == 10 { &lower[..] } else { lower[2..].trim_start_matches('_') };
     let invalid = || format!("invalid integer: '{text}'");
     let digits = body.split('_').map(|group| {
         let good = !group.is_empty() && group.chars().all(|c| c.is_digit(radix));
@@ -61,19 +55,11 @@ pub fn number(text: &str) -> Result<f64, String> {
         let digit = |at: Option<&u8>| at.is_some_and(u8::is_ascii_digit);
         !(digit(index.checked_sub(1).and_then(|at| bytes.get(at))) && digit(bytes.get(index + 1)))
     };
-    if bytes
-        .iter()
-        .enumerate()
-        .any(|(index, &byte)| byte == b'_' && lone(index))
-    {
+    if bytes.iter().enumerate().any(|(index, &byte)| byte == b'_' && lone(index)) {
         return Err(invalid());
     }
     let number: f64 = trimmed.replace('_', "").parse().map_err(|_| invalid())?;
-    if number.is_finite() {
-        Ok(number)
-    } else {
-        Err(invalid())
-    }
+    if number.is_finite() { Ok(number) } else { Err(invalid()) }
 }
 
 fn digits(text: &str) -> Option<String> {
@@ -138,10 +124,7 @@ pub fn host_port(text: &str) -> Result<HostPort, String> {
         },
         Some(_) => return refuse("bad port"),
     };
-    Ok(HostPort {
-        host: host.to_owned(),
-        port,
-    })
+    Ok(HostPort { host: host.to_owned(), port })
 }
 
 /// Parses and resolves an address; the first answer is kept.
@@ -153,9 +136,7 @@ pub fn address(text: &str, default_port: u16) -> Result<SocketAddr, String> {
     let mut answers = (host.as_str(), port.unwrap_or(default_port))
         .to_socket_addrs()
         .map_err(|error| format!("cannot resolve host '{host}': {error}"))?;
-    answers
-        .next()
-        .ok_or_else(|| format!("cannot resolve host '{host}': no address"))
+    answers.next().ok_or_else(|| format!("cannot resolve host '{host}': no address"))
 }
 
 /// Parses a list of masters separated by blanks, without repetition (spec tools.md 3.2). A port is
@@ -168,9 +149,7 @@ pub fn masters(text: &str) -> Result<Vec<SocketAddr>, String> {
     for word in text.split(is_space).filter(|word| !word.is_empty()) {
         let master = address(word, 0)?;
         if master.port() == 0 {
-            return Err(format!(
-                "no port in address of master '{word}': write host:port"
-            ));
+            return Err(format!("no port in address of master '{word}': write host:port"));
         }
         if !masters.contains(&master) {
             masters.push(master);
@@ -186,10 +165,7 @@ pub fn expand_user(path: &OsStr) -> PathBuf {
     let Some(rest) = bytes.strip_prefix(b"~") else {
         return path.into();
     };
-    let end = rest
-        .iter()
-        .position(|&byte| byte == b'/')
-        .unwrap_or(rest.len());
+    let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
     let (user, tail) = rest.split_at(end);
     let home = match std::str::from_utf8(user) {
         Ok("") => env::var_os("HOME").or_else(|| home(User::from_uid(Uid::current()))),

@@ -35,10 +35,7 @@ const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 /// # Errors
 /// The log file cannot be opened, or logs are already set up.
 pub fn init(logfile: Option<&Path>) -> Result<(), RunError> {
-    let file = logfile
-        .map(LogFile::open)
-        .transpose()
-        .map_err(RunError::Failed)?;
+    let file = logfile.map(LogFile::open).transpose().map_err(RunError::Failed)?;
     let file = file.map(|file| Lines(file).with_filter(LevelFilter::DEBUG));
     let subscriber = tracing_subscriber::registry()
         .with(Lines(Stderr).with_filter(LevelFilter::WARN))
@@ -79,13 +76,7 @@ impl LogFile {
     /// A reason.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let file = append(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            state: Mutex::new(State {
-                file,
-                failing: false,
-            }),
-        })
+        Ok(Self { path: path.to_owned(), state: Mutex::new(State { file, failing: false }) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -102,29 +93,20 @@ impl Sink for LogFile {
             && !failed_before
         {
             let path = self.path.display();
-            Stderr.write(&format!(
-                "cannot write to log file {path}: {error}: records are lost\n"
-            ));
+            Stderr.write(&format!("cannot write to log file {path}: {error}: records are lost\n"));
         }
     }
 }
 
 fn append(path: &Path) -> Result<File, String> {
     let refuse = |error: io::Error| format!("cannot open log file {}: {error}", path.display());
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .read(true)
-        .open(path);
+    let file = OpenOptions::new().create(true).append(true).read(true).open(path);
     let mut file = file.map_err(refuse)?;
     let mut start = Vec::new();
     // What is not a regular file has nothing to damage, and reading it may block.
     if file.metadata().map_err(refuse)?.is_file() {
         let length = SQLITE_MAGIC.len() as u64;
-        Read::by_ref(&mut file)
-            .take(length)
-            .read_to_end(&mut start)
-            .map_err(refuse)?;
+        Read::by_ref(&mut file).take(length).read_to_end(&mut start).map_err(refuse)?;
     }
     if start == SQLITE_MAGIC {
         return Err(format!(
@@ -158,7 +140,6 @@ impl<T: Sink, S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines<T> {
                 fields.extend(outer);
             }
         }
-        self.0
-            .write(&Record::now(event.metadata(), &fields).to_string());
+        self.0.write(&Record::now(event.metadata(), &fields).to_string());
     }
 }

@@ -24,17 +24,10 @@ fn logged(level: LevelFilter, action: impl FnOnce()) -> Vec<String> {
 
 #[test]
 fn a_record_has_the_columns_of_the_python_neo() {
-    let lines = logged(LevelFilter::WARN, || {
-        tracing::warn!(nid = 7, "lost {}", "primary")
-    });
-    let [line] = lines.as_slice() else {
-        panic!("{lines:?}")
-    };
+    let lines = logged(LevelFilter::WARN, || tracing::warn!(nid = 7, "lost {}", "primary"));
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
     let (date, rest) = line.split_at(24);
-    let shape: String = date
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '0' } else { c })
-        .collect();
+    let shape: String = date.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     assert_eq!(shape, "0000-00-00 00:00:00.0000");
     let (columns, message) = rest.split_once("] ").unwrap();
     let (columns, line) = columns.rsplit_once(':').unwrap();

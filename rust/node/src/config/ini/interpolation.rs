@@ -14,12 +14,7 @@ pub(super) fn interpolate<'a>(
     value: &'a str,
     lookup: &dyn Fn(&str) -> Option<&'a str>,
 ) -> Result<String, IniError> {
-    let mut interpolation = Interpolation {
-        key,
-        lookup,
-        steps: 0,
-        text: String::new(),
-    };
+    let mut interpolation = Interpolation { key, lookup, steps: 0, text: String::new() };
     interpolation.expand(value, 1)?;
     Ok(interpolation.text)
 }
@@ -34,9 +29,7 @@ struct Interpolation<'k, 'l, 'a> {
 impl Interpolation<'_, '_, '_> {
     fn expand(&mut self, mut rest: &str, depth: usize) -> Result<(), IniError> {
         if depth > DEPTH_MAX {
-            return Err(IniError::InterpolationDepth {
-                key: self.key.to_owned(),
-            });
+            return Err(IniError::InterpolationDepth { key: self.key.to_owned() });
         }
         while let Some(start) = rest.find('%') {
             self.push(&rest[..start])?;
@@ -73,9 +66,7 @@ impl Interpolation<'_, '_, '_> {
         self.steps += 1;
         self.text.push_str(text);
         if self.text.len() > LENGTH_MAX || self.steps > LENGTH_MAX {
-            return Err(IniError::InterpolationTooLong {
-                key: self.key.to_owned(),
-            });
+            return Err(IniError::InterpolationTooLong { key: self.key.to_owned() });
         }
         Ok(())
     }

@@ -91,11 +91,7 @@ struct Keys {
 
 impl Keys {
     fn set(&mut self, key: &str, value: &str) {
-        if self
-            .values
-            .insert(key.to_owned(), value.to_owned())
-            .is_none()
-        {
+        if self.values.insert(key.to_owned(), value.to_owned()).is_none() {
             self.order.push(key.to_owned());
         }
     }
@@ -141,17 +137,8 @@ impl Ini {
     /// [`IniError::NoSection`].
     pub fn keys(&self, section: &str) -> Result<Vec<&str>, IniError> {
         let own = self.section(section)?;
-        let inherited = self
-            .defaults
-            .order
-            .iter()
-            .filter(|key| !own.values.contains_key(*key));
-        Ok(own
-            .order
-            .iter()
-            .chain(inherited)
-            .map(String::as_str)
-            .collect())
+        let inherited = self.defaults.order.iter().filter(|key| !own.values.contains_key(*key));
+        Ok(own.order.iter().chain(inherited).map(String::as_str).collect())
     }
 
     /// Value of a key in a section or, failing that, in `DEFAULT`, with its `%(key)s` replaced.
@@ -163,15 +150,10 @@ impl Ini {
         let own = self.section(section)?;
         let key = key.to_lowercase();
         let lookup = |key: &str| {
-            let value = own
-                .values
-                .get(key)
-                .or_else(|| self.defaults.values.get(key));
+            let value = own.values.get(key).or_else(|| self.defaults.values.get(key));
             value.map(String::as_str)
         };
-        lookup(&key)
-            .map(|value| interpolation::interpolate(&key, value, &lookup))
-            .transpose()
+        lookup(&key).map(|value| interpolation::interpolate(&key, value, &lookup)).transpose()
     }
 
     /// Whether a section gives this key itself, instead of inheriting it.
@@ -179,16 +161,11 @@ impl Ini {
     /// # Errors
     /// [`IniError::NoSection`].
     pub fn is_own(&self, section: &str, key: &str) -> Result<bool, IniError> {
-        Ok(self
-            .section(section)?
-            .values
-            .contains_key(&key.to_lowercase()))
+        Ok(self.section(section)?.values.contains_key(&key.to_lowercase()))
     }
 
     fn section(&self, name: &str) -> Result<&Keys, IniError> {
-        self.sections
-            .get(name)
-            .ok_or_else(|| IniError::NoSection(name.to_owned()))
+        self.sections.get(name).ok_or_else(|| IniError::NoSection(name.to_owned()))
     }
 }
 
@@ -230,10 +207,9 @@ impl Parser {
         self.indent = indent;
         match classify(text) {
             Line::Section(name) => self.start_section(number, name),
-            _ if self.section.is_none() => Err(IniError::MissingSectionHeader {
-                line: number,
-                text: text.to_owned(),
-            }),
+            _ if self.section.is_none() => {
+                Err(IniError::MissingSectionHeader { line: number, text: text.to_owned() })
+            }
             Line::Key { key, value } => self.start_key(number, text, key, value),
             Line::Other => {
                 self.note(number, text);
@@ -247,10 +223,7 @@ impl Parser {
         if name != DEFAULT_SECTION {
             if self.ini.sections.contains_key(name) {
                 let section = name.to_owned();
-                return Err(IniError::DuplicateSection {
-                    line: number,
-                    section,
-                });
+                return Err(IniError::DuplicateSection { line: number, section });
             }
             self.ini.sections.insert(name.to_owned(), Keys::default());
             self.ini.order.push(name.to_owned());
@@ -275,10 +248,7 @@ impl Parser {
             return Err(IniError::DuplicateOption { line, section, key });
         }
         if !key.is_empty() {
-            self.open = Some(OpenValue {
-                key,
-                lines: vec![value.to_owned()],
-            });
+            self.open = Some(OpenValue { key, lines: vec![value.to_owned()] });
         }
         Ok(())
     }
@@ -286,10 +256,7 @@ impl Parser {
     /// Remembers an error that must not hide a graver one further in the file.
     fn note(&mut self, line: usize, text: &str) {
         if self.first_error.is_none() {
-            self.first_error = Some(IniError::Parsing {
-                line,
-                text: text.to_owned(),
-            });
+            self.first_error = Some(IniError::Parsing { line, text: text.to_owned() });
         }
     }
 
@@ -322,10 +289,7 @@ fn classify(text: &str) -> Line<'_> {
     match text.split_once(['=', ':']) {
         Some((key, value)) => {
             let key = key.trim_end_matches(is_space).to_lowercase();
-            Line::Key {
-                key,
-                value: trim(value),
-            }
+            Line::Key { key, value: trim(value) }
         }
         None => Line::Other,
     }

@@ -34,10 +34,7 @@ fn sections_inherit_from_default_and_override_it() {
 
 #[test]
 fn a_value_continues_on_more_indented_lines() {
-    assert_eq!(
-        value("master", "masters"),
-        "127.0.0.1:10000\n127.0.0.1:10001\n\n[::1]:10002"
-    );
+    assert_eq!(value("master", "masters"), "127.0.0.1:10000\n127.0.0.1:10001\n\n[::1]:10002");
 }
 
 #[test]
@@ -53,10 +50,7 @@ fn references_are_replaced_recursively() {
 #[test]
 fn default_and_unknown_sections_cannot_be_read() {
     for section in ["DEFAULT", "storage", "Master"] {
-        assert_eq!(
-            get(FILE, section, "cluster"),
-            Err(IniError::NoSection(section.into()))
-        );
+        assert_eq!(get(FILE, section, "cluster"), Err(IniError::NoSection(section.into())));
     }
 }
 
@@ -72,20 +66,14 @@ fn what_is_given_twice_is_refused_with_its_line() {
     let twice = Ini::parse("[a]\n[b]\n[a]\n").unwrap_err();
     assert_eq!(twice.to_string(), "line 3: section [a] is given twice");
     let twice = Ini::parse("[a]\nx=1\nX:2\n").unwrap_err();
-    assert_eq!(
-        twice.to_string(),
-        "line 3: 'x' is given twice in section [a]"
-    );
+    assert_eq!(twice.to_string(), "line 3: 'x' is given twice in section [a]");
     assert!(Ini::parse("[DEFAULT]\nx=1\n[DEFAULT]\ny=1\n").is_ok());
 }
 
 #[test]
 fn lines_without_sense_are_refused() {
     let early = Ini::parse("cluster: test\n[a]\n").unwrap_err();
-    assert!(matches!(
-        early,
-        IniError::MissingSectionHeader { line: 1, .. }
-    ));
+    assert!(matches!(early, IniError::MissingSectionHeader { line: 1, .. }));
     let bogus = Ini::parse("[a]\nbogus\nx = 1\n").unwrap_err();
     assert!(matches!(bogus, IniError::Parsing { line: 2, .. }));
 }
@@ -100,24 +88,15 @@ fn references_for_ever_and_explosions_end() {
         text.push_str(&format!("x{level} = {reference}\n"));
     }
     let explosion = get(&text, "a", "x9").unwrap_err();
-    assert_eq!(
-        explosion,
-        IniError::InterpolationTooLong { key: "x9".into() }
-    );
+    assert_eq!(explosion, IniError::InterpolationTooLong { key: "x9".into() });
 }
 
 #[test]
 fn wrong_references_are_refused() {
     for text in ["%", "50%", "%(a", "%()s", "%(a)d", "%x"] {
         let error = get(&format!("[s]\na = 1\nk = {text}\n"), "s", "k").unwrap_err();
-        assert!(
-            matches!(error, IniError::InterpolationSyntax { .. }),
-            "{text}: {error}"
-        );
+        assert!(matches!(error, IniError::InterpolationSyntax { .. }), "{text}: {error}");
     }
     let error = get("[s]\nk = %(nothing)s\n", "s", "k").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the value of 'k' refers to 'nothing', which is not defined"
-    );
+    assert_eq!(error.to_string(), "the value of 'k' refers to 'nothing', which is not defined");
 }

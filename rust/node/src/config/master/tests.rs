@@ -30,23 +30,14 @@ fn a_name_is_enough() {
     assert_eq!(master.node.cluster, "test");
     assert_eq!(master.node.masters, []);
     assert_eq!(master.node.bind.to_string(), "127.0.0.1:10000");
-    assert_eq!(
-        (master.replicas, master.partitions, master.autostart),
-        (0, 100, None)
-    );
-    assert_eq!(
-        (master.upstream, master.backup, master.node.nid),
-        (None, false, None)
-    );
+    assert_eq!((master.replicas, master.partitions, master.autostart), (0, 100, None));
+    assert_eq!((master.upstream, master.backup, master.node.nid), (None, false, None));
 }
 
 #[test]
 fn options_have_short_glued_and_abbreviated_forms() {
     let master = load("-ctest -A3 -r 1 --part=12 --mast [::1]:1 -B -i -268435455").unwrap();
-    assert_eq!(
-        (master.replicas, master.partitions, master.autostart),
-        (1, 12, Some(3))
-    );
+    assert_eq!((master.replicas, master.partitions, master.autostart), (1, 12, Some(3)));
     assert_eq!(master.node.masters, ["[::1]:1".parse().unwrap()]);
     assert_eq!(master.node.nid, Some(-268_435_455));
     assert!(master.backup);
@@ -67,10 +58,7 @@ fn values_out_of_range_are_refused() {
 fn an_upstream_has_another_name_and_masters() {
     let master = load("-c bak -C test -M 127.0.0.1:1").unwrap();
     let upstream = master.upstream.unwrap();
-    assert_eq!(
-        (upstream.cluster.as_str(), upstream.masters.len()),
-        ("test", 1)
-    );
+    assert_eq!((upstream.cluster.as_str(), upstream.masters.len()), ("test", 1));
     assert!(invalid("-c test -C test -M 127.0.0.1:1").contains("another name"));
     assert!(usage("-c bak -C test").contains("--upstream-masters"));
 }

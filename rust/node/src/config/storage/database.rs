@@ -35,9 +35,7 @@ impl Engine {
         match name {
             "InnoDB" => Ok(Self::InnoDb),
             "RocksDB" => Ok(Self::RocksDb),
-            _ => Err(format!(
-                "Unsupported engine: {name} (choose from InnoDB, RocksDB)"
-            )),
+            _ => Err(format!("Unsupported engine: {name} (choose from InnoDB, RocksDB)")),
         }
     }
 }
@@ -79,9 +77,7 @@ impl MysqlDatabase {
     /// A reason, that does not repeat the password.
     pub fn parse(text: &str) -> Result<Self, String> {
         let named = |text: &str| !text.is_empty() && !text.starts_with(SOCKET_STARTS);
-        let splits = text
-            .rmatch_indices('@')
-            .map(|(at, _)| (&text[..at], &text[at + 1..]));
+        let splits = text.rmatch_indices('@').map(|(at, _)| (&text[..at], &text[at + 1..]));
         let with_user = splits
             .filter(|(login, _)| !login.is_empty() && !login.starts_with(':'))
             .find(|(_, database)| named(database));
@@ -90,11 +86,9 @@ impl MysqlDatabase {
             None => (None, text),
         };
         if !named(database) || (login.is_none() && database.contains('@')) {
-            return Err(
-                "no name of MySQL database: write [user[:password]@]database[socket] \
+            return Err("no name of MySQL database: write [user[:password]@]database[socket] \
                         (or choose another backend by -a/--adapter)"
-                    .to_owned(),
-            );
+                .to_owned());
         }
         let end = database.find(SOCKET_STARTS).unwrap_or(database.len());
         let (name, socket) = database.split_at(end);
@@ -133,11 +127,7 @@ impl SqliteDatabase {
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some(uri) = text.strip_prefix("file:") else {
             let path = (text != ":memory:").then(|| expand_user(text.as_ref()));
-            return Ok(Self {
-                path,
-                pragmas: Vec::new(),
-                cksumvfs: false,
-            });
+            return Ok(Self { path, pragmas: Vec::new(), cksumvfs: false });
         };
         let uri = uri.split_once('#').map_or(uri, |(uri, _fragment)| uri);
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
@@ -149,11 +139,7 @@ impl SqliteDatabase {
             return Err(format!("no path in URI of SQLite database '{text}'"));
         }
         let path = (path != ":memory:").then(|| path.into());
-        let mut database = Self {
-            path,
-            pragmas: Vec::new(),
-            cksumvfs: false,
-        };
+        let mut database = Self { path, pragmas: Vec::new(), cksumvfs: false };
         let mut seen = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -19,9 +19,7 @@ fn hosts_and_ports_are_split() {
 
 #[test]
 fn wrong_addresses_are_refused() {
-    for text in [
-        "", ":1", "a:", "a:b", "a:65536", "a:-1", "a:+1", "[::1", "[::1]80", "[]:1",
-    ] {
+    for text in ["", ":1", "a:", "a:b", "a:65536", "a:-1", "a:+1", "[::1", "[::1]80", "[]:1"] {
         assert!(host_port(text).is_err(), "{text}");
     }
 }
@@ -41,30 +39,14 @@ fn integers_are_those_of_python() {
     for (text, value) in [("7", 7), (" -1 ", -1), ("+1_000", 1000), ("007", 7)] {
         assert_eq!(integer(text), Ok(value));
     }
-    for text in [
-        "",
-        "-",
-        "1_",
-        "_1",
-        "1__0",
-        "0x1",
-        "1.0",
-        "- 1",
-        "99999999999999999999",
-    ] {
+    for text in ["", "-", "1_", "_1", "1__0", "0x1", "1.0", "- 1", "99999999999999999999"] {
         assert!(integer(text).is_err(), "{text}");
     }
 }
 
 #[test]
 fn literals_have_prefixes() {
-    for (text, value) in [
-        ("16", 16),
-        ("0x1f", 31),
-        ("0X1F", 31),
-        ("0o17", 15),
-        ("0b1_1", 3),
-    ] {
+    for (text, value) in [("16", 16), ("0x1f", 31), ("0X1F", 31), ("0o17", 15), ("0b1_1", 3)] {
         assert_eq!(unsigned_literal(text), Ok(value));
     }
     assert_eq!(unsigned_literal("0xffffffffffffffff"), Ok(u64::MAX));
@@ -75,12 +57,7 @@ fn literals_have_prefixes() {
 
 #[test]
 fn numbers_are_finite() {
-    for (text, value) in [
-        ("1", 1.0),
-        (" -1.5 ", -1.5),
-        ("1e3", 1000.0),
-        ("1_0.5", 10.5),
-    ] {
+    for (text, value) in [("1", 1.0), (" -1.5 ", -1.5), ("1e3", 1000.0), ("1_0.5", 10.5)] {
         assert_eq!(number(text), Ok(value));
     }
     for text in ["", "nan", "inf", "1_", "1_.0", "x"] {
@@ -101,9 +78,6 @@ fn home_directories_are_expanded() {
     let home = env::var("HOME").unwrap();
     assert_eq!(expand_user("~/x".as_ref()), Path::new(&home).join("x"));
     assert_eq!(expand_user("~root/x".as_ref()), Path::new("/root/x"));
-    assert_eq!(
-        expand_user("~no such user/x".as_ref()),
-        Path::new("~no such user/x")
-    );
+    assert_eq!(expand_user("~no such user/x".as_ref()), Path::new("~no such user/x"));
     assert_eq!(expand_user("a~/x".as_ref()), Path::new("a~/x"));
 }
