@@ -185,7 +185,8 @@ fn print_primary_and_summary() {
     assert_eq!(summary(&[], &[None]), "# {\"problem\": [null]}\nRUNNING\n");
     assert_eq!(
         summary(&[None, Some("b\"é😀")], &[Some("bak2")]),
-        "# {\"warning\": [null, \"b\\\"\\u00e9\\ud83d\\ude00\"], \"problem\": [\"bak2\"]}\nRUNNING\n"
+        "# {\"warning\": [null, \"b\\\"\\u00e9\\ud83d\\ude00\"], \"problem\": [\"bak2\"]}\n\
+         RUNNING\n"
     );
 }
 
@@ -256,7 +257,8 @@ fn print_ids() {
     });
     assert_eq!(
         session.printed(),
-        "last_oid = 0x64\nlast_tid = 0x40d30b72ff2e94a (2026-11-22 16:23:11.238016)\nlast_ptid = 1\n"
+        "last_oid = 0x64\nlast_tid = 0x40d30b72ff2e94a (2026-11-22 16:23:11.238016)\n\
+         last_ptid = 1\n"
     );
     let session = Session::new("print ids").answer(recovery(Some(Tid::ZERO)));
     let tid = Tid(0x040d_30bb_2d59_f7d4);
