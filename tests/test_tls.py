@@ -1,7 +1,6 @@
 """Connections between our nodes and peers that do TLS as the Python NEO does (spec protocol.md
 2.2), in both directions; every row of its table of mismatches."""
 
-import signal
 import ssl
 
 import pytest
@@ -230,31 +229,3 @@ def test_files_are_checked_at_startup(ours, theirs, foreign):
     )
     missing = ours.ca.parent / "missing.pem"
     assert sentence(cert=missing).startswith(f"can not read {missing}: No such file")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_stop_a_node_in_order(number):
-    with EchoNode() as node, peer.connect(node.address) as sock:
-        peer.ping(sock)
-        node.process.send_signal(number)
-        assert peer.read_all(sock) == b""
-        assert node.end() == (0, ["accepted", "received Ping"], "")
-
-
-def test_a_second_signal_does_not_wait():
-    with EchoNode(extra=["--never-stop"]) as node, peer.connect(node.address) as sock:
-        peer.ping(sock)
-        node.expect("accepted", "received")
-        node.process.terminate()
-        node.expect("asked")
-        node.process.terminate()
-        code, out, err = node.end()
-        assert (code, out, err) == (1, [], "stopped before it had finished\n")
-
-
-def test_a_broken_invariant_aborts_the_process():
-    with EchoNode(extra=["--broken"]) as node, peer.connect(node.address) as sock:
-        sock.sendall(peer.HANDSHAKE + peer.PING)
-        code, _, err = node.end()
-        assert code == -signal.SIGABRT
-        assert "an invariant of this node is broken" in err

@@ -21,7 +21,7 @@ def executable():
 class EchoNode:
     """Runs while in the context."""
 
-    def __init__(self, files=None, connect=None, extra=()):
+    def __init__(self, files=None, connect=None, extra=(), prepare=None):
         self.command = [executable(), *extra]
         if files:
             self.command += ["--tls", *files]
@@ -30,10 +30,15 @@ class EchoNode:
         else:
             self.command += ["--listen", "127.0.0.1:0"]
         self.listens = not connect
+        self.prepare = prepare
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self.command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=self.prepare,
         )
         if self.listens:
             host, port = self.expect("listening").rsplit(":", 1)

@@ -2,8 +2,8 @@
 //!
 //! [`link`] turns bytes into messages and back, over TLS or not, without any socket. [`tls`] reads
 //! certificates. [`shell`] drives one [`neo_core::io::Node`]: it gives it what happens, carries
-//! out what it wants, and is all the I/O a server does, its database aside. [`socket`] has what both this shell and a
-//! blocking client need of sockets.
+//! out what it wants, and is all the I/O a server does, its database aside. [`socket`] has what
+//! both this shell and a blocking client need of sockets.
 
 pub mod link;
 pub mod shell;

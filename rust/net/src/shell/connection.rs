@@ -264,7 +264,8 @@ impl Connection {
 
     /// Whether the queue, after it was too long, is short again; said once.
     pub fn take_drained(&mut self) -> bool {
-        let drained = self.above && self.ended.is_none() && self.link.queued() < HIGH_WATER / 2;
+        let lives = self.ended.is_none() && !self.is_broken();
+        let drained = self.above && lives && self.link.queued() < HIGH_WATER / 2;
         self.above &= !drained;
         drained
     }

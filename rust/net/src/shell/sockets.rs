@@ -285,7 +285,7 @@ impl<E: Send + 'static> Sockets<E> {
         let peer = &connection.peer;
         match &connection.ended {
             Some(cause @ End::Link(_)) => {
-                info!(connection = id.0, peer, %cause, "connection refused");
+                info!(connection = id.0, peer, %cause, "closed for what the peer sent");
                 // An alert of TLS may have to leave.
                 connection.state = State::Flushing { progress: false };
                 connection.ended = None;

@@ -1,0 +1,50 @@
+"""How a process that runs a node ends, and what it does when the system refuses."""
+
+import resource
+import signal
+
+import pytest
+from tls import peer
+from tls.node import EchoNode
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_a_node_in_order(number):
+    with EchoNode() as node, peer.connect(node.address) as sock:
+        peer.ping(sock)
+        node.process.send_signal(number)
+        assert peer.read_all(sock) == b""
+        assert node.end() == (0, ["accepted", "received Ping"], "")
+
+
+def test_a_second_signal_does_not_wait():
+    with EchoNode(extra=["--never-stop"]) as node, peer.connect(node.address) as sock:
+        peer.ping(sock)
+        node.expect("accepted", "received")
+        node.process.terminate()
+        node.expect("asked")
+        node.process.terminate()
+        code, out, err = node.end()
+        assert (code, out, err) == (1, [], "stopped before it had finished\n")
+
+
+def test_a_broken_invariant_aborts_the_process():
+    with EchoNode(extra=["--broken"]) as node, peer.connect(node.address) as sock:
+        sock.sendall(peer.HANDSHAKE + peer.PING)
+        code, _, err = node.end()
+        assert code == -signal.SIGABRT
+        assert "an invariant of this node is broken" in err
+
+
+def test_too_many_connections():
+    def few_files():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+
+    with EchoNode(prepare=few_files) as node:
+        socks = [peer.connect(node.address) for _ in range(40)]
+        peer.ping(socks[0])
+        # The system accepted the others for the node, which takes them when it can.
+        for sock in socks[:-1]:
+            sock.close()
+        peer.ping(socks[-1])
+        socks[-1].close()
