@@ -12,13 +12,13 @@ use neo_core::client::{Client, Config};
 use neo_core::io::Entropy;
 use neo_net::Tls;
 use neo_wire::{Address, NodeId, Oid, PackRequest, Packet, Tid};
-use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::background::report;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::load::{Record, SharedLoads};
 use crate::records::{self, Compress};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::wait::{Interrupted, Kick};
 
 /// OIDs are asked by that many (spec client.md 10.1).
@@ -73,7 +73,7 @@ pub(crate) struct Inner {
     pub idle: Condvar,
     /// Where the publishing thread sleeps.
     pub to_publish: Condvar,
-    pub publisher: RwLock<Option<Arc<dyn Publisher>>>,
+    pub publisher: Mutex<Option<Arc<dyn Publisher>>>,
     pub loads: SharedLoads,
     oids: Mutex<std::ops::Range<u64>>,
     transactions: AtomicU64,
@@ -112,7 +112,7 @@ impl Application {
             kick_background: Kick::new()?,
             idle: Condvar::new(),
             to_publish: Condvar::new(),
-            publisher: RwLock::new(None),
+            publisher: Mutex::new(None),
             loads: SharedLoads::new(loads),
             oids: Mutex::new(0..0),
             transactions: AtomicU64::new(0),
@@ -133,7 +133,9 @@ impl Application {
 
     /// Who is told about what other clients commit; the last one wins.
     pub fn set_publisher(&self, publisher: Option<Arc<dyn Publisher>>) {
-        *self.inner.publisher.write() = publisher;
+        let former = std::mem::replace(&mut *self.inner.publisher.lock(), publisher);
+        // Outside of the lock: whatever it holds may want locks of its own.
+        drop(former);
     }
 
     /// The options it was made with.
@@ -407,7 +409,24 @@ impl Application {
     #[must_use]
     pub fn before_fork(&self) -> ForkGuard<'_> {
         let engine = self.inner.engine.lock();
-        ForkGuard { application: self, loads: self.inner.loads.lock(), engine }
+        ForkGuard {
+            application: self,
+            engine,
+            loads: self.inner.loads.lock(),
+            oids: self.inner.oids.lock(),
+            publisher: self.inner.publisher.lock(),
+        }
+    }
+
+    /// Waits for the end of the threads of a closed client; not to be called by one of them.
+    pub fn join(&self) {
+        let threads = std::mem::take(&mut self.inner.engine.lock().threads);
+        let own = std::thread::current().id();
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != own) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the client panicked");
+            }
+        }
     }
 }
 
@@ -427,8 +446,11 @@ impl Drop for Published<'_> {
 /// Everything is quiet while it lives. Drop it in the parent.
 pub struct ForkGuard<'a> {
     application: &'a Application,
-    loads: parking_lot::MutexGuard<'a, crate::load::State>,
-    engine: parking_lot::MutexGuard<'a, Engine>,
+    engine: MutexGuard<'a, Engine>,
+    loads: MutexGuard<'a, crate::load::State>,
+    #[expect(dead_code, reason = "held")]
+    oids: MutexGuard<'a, std::ops::Range<u64>>,
+    publisher: MutexGuard<'a, Option<Arc<dyn Publisher>>>,
 }
 
 impl ForkGuard<'_> {
@@ -440,12 +462,15 @@ impl ForkGuard<'_> {
     /// The system has no descriptor left.
     pub fn child(mut self) -> std::io::Result<Application> {
         let options = self.application.inner.options.clone();
-        let publisher = self.application.inner.publisher.try_read().and_then(|p| p.clone());
+        let publisher = self.publisher.clone();
+        let transactions = self.application.inner.transactions.load(Ordering::Relaxed);
         self.engine.forget_links();
         let loads = self.loads.take();
         std::mem::forget(self);
         let child = Application::with_loads(options, loads)?;
         child.set_publisher(publisher);
+        // Keys of the parent's transactions must stay unknown.
+        child.inner.transactions.store(transactions, Ordering::Relaxed);
         Ok(child)
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use neo_core::client::api::{Event, Publication};
-use parking_lot::MutexGuard;
 use tracing::error;
 
 use crate::application::Inner;
 use crate::engine::{Engine, Leader};
+use crate::sync::MutexGuard;
 use crate::wait::poll_turn;
 
 /// How long nobody must have waited before the background thread reads: between two calls of a
@@ -27,13 +27,15 @@ impl Inner {
             return Ok(());
         }
         let reader = Arc::clone(self);
-        std::thread::Builder::new()
+        let reader = std::thread::Builder::new()
             .name(format!("NEO {}", self.name))
             .spawn(move || reader.read_when_idle())?;
+        engine.threads.push(reader);
         let publisher = Arc::clone(self);
-        std::thread::Builder::new()
+        let publisher = std::thread::Builder::new()
             .name("NEO publisher".into())
             .spawn(move || publisher.dispatch())?;
+        engine.threads.push(publisher);
         engine.has_threads = true;
         Ok(())
     }
@@ -62,7 +64,7 @@ impl Inner {
 
     /// Publications are there: without a wrapper they cost nothing and are done at once.
     pub(crate) fn publish_or_dispatch(&self, engine: &mut MutexGuard<'_, Engine>) {
-        if self.publisher.read().is_some() {
+        if self.publisher.lock().is_some() {
             self.to_publish.notify_one();
             return;
         }
@@ -80,7 +82,7 @@ impl Inner {
                 continue;
             };
             MutexGuard::unlocked(&mut engine, || {
-                let publisher = self.publisher.read().clone();
+                let publisher = self.publisher.lock().clone();
                 self.publish(publication, publisher.as_deref());
             });
             engine.event(Event::Published);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use neo_core::client::Client;
@@ -10,10 +11,10 @@ use neo_core::client::api::{Answer, CallId, ClientError, Effect, Event, Publicat
 use neo_core::io::{ConnectionId, Input, Node, Now, Output, TimerId};
 use neo_net::Tls;
 use neo_wire::Address;
-use parking_lot::Condvar;
 use tracing::debug;
 
 use crate::socket::Socket;
+use crate::sync::Condvar;
 
 /// A call that somebody waits for.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Engine {
     pub leader: Leader,
     /// The background threads run.
     pub has_threads: bool,
+    /// To wait for their end.
+    pub threads: Vec<JoinHandle<()>>,
     /// They must end.
     pub closed: bool,
     /// Every decision.
@@ -81,6 +84,7 @@ impl Engine {
         Self {
             leader: Leader::Nobody(Instant::now()),
             has_threads: false,
+            threads: Vec::new(),
             closed: false,
             client,
             tls,
@@ -277,5 +281,7 @@ impl Engine {
         self.inputs.clear();
         self.slots.clear();
         self.publications.clear();
+        // Threads that do not exist here.
+        self.threads.drain(..).for_each(std::mem::forget);
     }
 }

@@ -12,9 +12,11 @@ pub mod error;
 mod load;
 pub mod records;
 mod socket;
+mod sync;
 mod wait;
 
 pub use application::{Application, Options, Publisher};
 pub use error::Error;
 pub use load::Record;
 pub use neo_core::client::api::{Conflict, Content, Metadata, TransactionKey, Write};
+pub use wait::Interrupted;

@@ -1,19 +1,20 @@
 //! Loads of records, behind a lock of their own (spec client.md 5).
 
 use std::thread::ThreadId;
+use std::time::Instant;
 
 use bytes::Bytes;
 use neo_core::client::api::{Answer, ClientError, Request};
 use neo_core::client::cache::Cached;
 use neo_core::client::loads::{Loads, Lookup, Wanted};
 use neo_wire::{Digest, NodeId, Oid, Packet, Tid};
-use parking_lot::{Condvar, Mutex};
 use tracing::error;
 
 use crate::application::Inner;
 use crate::error::Error;
 use crate::records;
-use crate::wait::Interrupted;
+use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::wait::{INTERRUPT_CHECK, Interrupted};
 
 /// A record as the application sees it.
 pub type Record = Cached;
@@ -67,7 +68,7 @@ impl SharedLoads {
     }
 
     /// The lock, held across a fork.
-    pub fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
@@ -78,18 +79,23 @@ impl SharedLoads {
         interrupted: Interrupted<'_>,
     ) -> Result<Lookup, Error> {
         let mut state = self.state.lock();
+        let mut checked = Instant::now();
         loop {
             let in_callback = state.publisher == Some(std::thread::current().id());
             let lookup = state.loads.look_up(oid, wanted, in_callback);
             if lookup != Lookup::Wait {
                 return Ok(lookup);
             }
-            if interrupted() {
-                return Err(Error::Interrupted);
-            }
             state.waiters += 1;
-            self.ended.wait_for(&mut state, std::time::Duration::from_millis(100));
+            self.ended.wait_for(&mut state, INTERRUPT_CHECK);
             state.waiters -= 1;
+            // Who is asked may need locks of its own.
+            if checked.elapsed() >= INTERRUPT_CHECK {
+                checked = Instant::now();
+                if MutexGuard::unlocked(&mut state, interrupted) {
+                    return Err(Error::Interrupted);
+                }
+            }
         }
     }
 }
@@ -97,7 +103,9 @@ impl SharedLoads {
 impl State {
     /// Takes everything, for the child of a fork.
     pub fn take(&mut self) -> Loads {
-        std::mem::replace(&mut self.loads, Loads::new(0))
+        let mut loads = std::mem::replace(&mut self.loads, Loads::new(0));
+        loads.forget_pending();
+        loads
     }
 }
 

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use neo_core::client::api::{Answer, CallId, ClientError, Event, Request};
 use neo_core::io::ConnectionId;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use parking_lot::MutexGuard;
 
 use crate::application::Inner;
 use crate::engine::{Engine, Leader, Slot};
 use crate::error::Error;
+use crate::sync::MutexGuard;
 
 /// How often a waiting thread looks whether it is interrupted.
-const INTERRUPT_CHECK: Duration = Duration::from_millis(100);
+pub(crate) const INTERRUPT_CHECK: Duration = Duration::from_millis(100);
 
 /// Tells whether the calling thread must stop waiting (a signal arrived).
 pub type Interrupted<'a> = &'a dyn Fn() -> bool;
@@ -49,7 +50,13 @@ impl Kick {
 
 /// Waits until a socket is ready, a timer is due, or somebody kicks, and handles it. The lock is
 /// released meanwhile.
-pub(crate) fn poll_turn(engine: &mut MutexGuard<'_, Engine>, kick: &Kick, limit: Option<Duration>) {
+///
+/// Returns whether a signal ended it.
+pub(crate) fn poll_turn(
+    engine: &mut MutexGuard<'_, Engine>,
+    kick: &Kick,
+    limit: Option<Duration>,
+) -> bool {
     engine.changed = false;
     let timer = engine.next_timer().map(|at| at.saturating_duration_since(Instant::now()));
     let timeout = [timer, limit].into_iter().flatten().min();
@@ -67,10 +74,7 @@ pub(crate) fn poll_turn(engine: &mut MutexGuard<'_, Engine>, kick: &Kick, limit:
         })
         .collect();
     fds.push(PollFd::new(kick.0.as_fd(), PollFlags::POLLIN));
-    // A signal ends it early, which is what is wanted.
-    MutexGuard::unlocked(engine, || {
-        let _ = poll(&mut fds, timeout);
-    });
+    let polled = MutexGuard::unlocked(engine, || poll(&mut fds, timeout));
     let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
     let ready: Vec<ConnectionId> = watched
         .iter()
@@ -82,6 +86,7 @@ pub(crate) fn poll_turn(engine: &mut MutexGuard<'_, Engine>, kick: &Kick, limit:
         kick.clear();
     }
     engine.turn(&ready);
+    polled == Err(Errno::EINTR)
 }
 
 impl Inner {
@@ -115,6 +120,8 @@ impl Inner {
         call: CallId,
         interrupted: Interrupted<'_>,
     ) -> Result<Answer, Error> {
+        let mut checked = Instant::now();
+        let mut signal = false;
         loop {
             let slot = engine.slots.get(&call);
             let Some(slot) = slot else { return Err(ClientError::Closed.into()) };
@@ -124,12 +131,18 @@ impl Inner {
                 let result = slot.and_then(|slot| slot.result);
                 return Ok(result.unwrap_or(Err(ClientError::Closed))?);
             }
-            if interrupted() {
-                engine.slots.remove(&call);
-                engine.event(Event::Cancel { call });
-                self.tell(engine, Some(call));
+            // Not at each turn: who is asked may have to wait for locks of its own, never ours.
+            if std::mem::take(&mut signal) || checked.elapsed() >= INTERRUPT_CHECK {
+                // It may take long: somebody else reads meanwhile.
                 hand_over(engine, call);
-                return Err(Error::Interrupted);
+                if MutexGuard::unlocked(engine, interrupted) {
+                    engine.slots.remove(&call);
+                    engine.event(Event::Cancel { call });
+                    self.tell(engine, None);
+                    return Err(Error::Interrupted);
+                }
+                checked = Instant::now();
+                continue;
             }
             if matches!(engine.leader, Leader::Call(leader) if leader != call) {
                 let condvar = slot.condvar.clone();
@@ -139,7 +152,7 @@ impl Inner {
                     self.kick_background.kick();
                 }
                 engine.leader = Leader::Call(call);
-                poll_turn(engine, &self.kick_leader, Some(INTERRUPT_CHECK));
+                signal = poll_turn(engine, &self.kick_leader, Some(INTERRUPT_CHECK));
                 self.tell(engine, Some(call));
             }
         }

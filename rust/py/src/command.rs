@@ -19,17 +19,11 @@ pub fn run(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> i32 {
-    let name = argv
-        .first()
-        .map_or_else(|| "neo".into(), |x| x.to_string_lossy().into_owned());
+    let name = argv.first().map_or_else(|| "neo".into(), |x| x.to_string_lossy().into_owned());
     let status = match catch_unwind(AssertUnwindSafe(|| command(argv))) {
         Ok(status) => status,
         Err(panic) => {
-            complain(
-                err,
-                &name,
-                &format!("internal error, please report it: {}", cause(&*panic)),
-            );
+            complain(err, &name, &format!("internal error, please report it: {}", cause(&*panic)));
             SOFTWARE
         }
     };

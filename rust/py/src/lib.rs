@@ -1,8 +1,9 @@
 //! The extension module `neo._neo`: the only crate that knows Python.
 
+mod client;
 mod command;
 
-/// The commands of NEO, compiled.
+/// The client and the commands of NEO, compiled.
 #[pyo3::pymodule(gil_used = false)]
 mod _neo {
     use std::ffi::OsString;
@@ -10,7 +11,10 @@ mod _neo {
 
     use pyo3::prelude::*;
 
-    use crate::command;
+    use crate::{client, command};
+
+    #[pymodule_export]
+    use crate::client::Client;
 
     /// Version of the package.
     #[pymodule_export]
@@ -25,10 +29,31 @@ mod _neo {
     #[pyfunction]
     fn run(py: Python<'_>, argv: Vec<OsString>) -> PyResult<i32> {
         let signal = py.import("signal")?;
-        signal.call_method1(
-            "signal",
-            (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?),
-        )?;
+        signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?))?;
         Ok(py.detach(|| command::run(argv, neo_node::run, &mut stdout(), &mut stderr())))
+    }
+
+    /// Closes every client and waits for their threads.
+    #[pyfunction]
+    fn at_exit(py: Python<'_>) {
+        client::at_exit(py);
+    }
+
+    /// To be called before a fork.
+    #[pyfunction]
+    fn before_fork() {
+        client::before();
+    }
+
+    /// To be called in the parent after a fork.
+    #[pyfunction]
+    fn after_fork_in_parent() {
+        client::in_parent();
+    }
+
+    /// To be called in the child after a fork.
+    #[pyfunction]
+    fn after_fork_in_child() {
+        client::in_child();
     }
 }

@@ -22,10 +22,7 @@ impl Write for Failing {
 }
 
 fn argv() -> Vec<OsString> {
-    vec![
-        OsString::from("neomaster"),
-        OsString::from_vec(b"\xff".to_vec()),
-    ]
+    vec![OsString::from("neomaster"), OsString::from_vec(b"\xff".to_vec())]
 }
 
 /// Exit status and stderr.
@@ -50,14 +47,8 @@ fn the_status_of_the_command_is_returned() {
 fn a_panic_is_a_sentence_and_a_status() {
     let sentence = |what| format!("neomaster: internal error, please report it: {what}\n");
     let out = &mut io::sink();
-    assert_eq!(
-        run(out, |_| panic!("no such cell")),
-        (70, sentence("no such cell"))
-    );
-    assert_eq!(
-        run(out, |argv| panic!("{} words", argv.len())),
-        (70, sentence("2 words"))
-    );
+    assert_eq!(run(out, |_| panic!("no such cell")), (70, sentence("no such cell")));
+    assert_eq!(run(out, |argv| panic!("{} words", argv.len())), (70, sentence("2 words")));
     assert_eq!(run(out, |_| panic_any(7)), (70, sentence("unknown panic")));
 }
 
@@ -81,8 +72,5 @@ fn output_that_is_lost_is_a_failure() {
 
 #[test]
 fn a_reader_that_had_enough_is_not_worth_a_word() {
-    assert_eq!(
-        run(&mut Failing(ErrorKind::BrokenPipe), |_| 0),
-        (1, String::new())
-    );
+    assert_eq!(run(&mut Failing(ErrorKind::BrokenPipe), |_| 0), (1, String::new()));
 }

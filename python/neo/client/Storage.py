@@ -1,0 +1,211 @@
+"""The storage for ZODB."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from persistent.TimeStamp import TimeStamp
+from ZODB import BaseStorage, ConflictResolution, POSException
+from ZODB.interfaces import (
+    IExternalGC,
+    IMultiCommitStorage,
+    IStorage,
+    IStorageIteration,
+    ReadVerifyingStorage,
+)
+from zope.interface import implementer
+
+from . import iterators
+from .app import Application
+from .exception import NEOStorageError, NEOStorageNotFoundError
+
+__all__ = ["Storage"]
+
+logger = logging.getLogger("NEO")
+
+History = list[dict[str, Any]]
+
+
+def _not_there_yet(what: str) -> NEOStorageError:
+    return NEOStorageError(f"{what}: this part is not there yet")
+
+
+@implementer(IStorage, IStorageIteration, IExternalGC, ReadVerifyingStorage, IMultiCommitStorage)
+class Storage(  # type: ignore[misc]
+    ConflictResolution.ConflictResolvingStorage, BaseStorage.BaseStorage
+):
+    """A thin shell: the work is done by `neo._neo.Client`. Threads share it, and each
+    transaction is used by one thread at a time.
+
+    Nothing is connected before the first call that needs the cluster.
+    """
+
+    def __init__(
+        self,
+        master_nodes: str,
+        name: str,
+        compress: Any = None,
+        logfile: str | None = None,
+        _app: Application | None = None,
+        **options: Any,
+    ) -> None:
+        """`master_nodes`: addresses of masters, separated by blanks; `name`: of the cluster.
+
+        Options: cache_size, read_only, ignore_wrong_checksum, dynamic_master_list, ca, cert, key.
+        """
+        if logfile:
+            logger.warning("logfile is ignored: this part is not there yet")
+        self.app = _app or Application(master_nodes, name, compress, **options)
+        self._client = self.app.client
+        self._cache = self.app._cache
+        self._is_read_only = self.app.read_only
+        self._lock = threading.RLock()
+        self.__name__ = f"NEOStorage({name})"
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        raise _not_there_yet("the number of objects")
+
+    def getSize(self) -> int:
+        return 0
+
+    def registerDB(self, db: Any, limit: Any = None) -> None:
+        super().registerDB(db)
+        self.app.registerDB(db)
+
+    # Reads
+
+    def load(self, oid: bytes, version: str = "") -> tuple[bytes, bytes]:
+        assert not version, "versions do not exist any more"
+        return self._client.load(oid)
+
+    def loadBefore(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
+        return self._client.load_before(oid, tid)
+
+    def loadSerial(self, oid: bytes, serial: bytes) -> bytes:
+        return self._client.load_serial(oid, serial)
+
+    def loadEx(self, oid: bytes, version: str = "") -> tuple[bytes, bytes, str]:
+        return (*self.load(oid, version), "")
+
+    def getTid(self, oid: bytes) -> bytes:
+        return self._client.load(oid)[1]
+
+    def lastTransaction(self) -> bytes:
+        return self._client.last_transaction()
+
+    def sync(self, force: bool = True) -> None:
+        self.app.sync()
+
+    def ping(self) -> None:
+        self.app.sync()
+
+    # Writes
+
+    def new_oid(self) -> bytes:
+        return self.app.new_oid()
+
+    def tpc_begin(self, transaction: Any, tid: bytes | None = None, status: str = " ") -> None:
+        self.app.tpc_begin(self, transaction, tid, status)
+
+    def store(
+        self, oid: bytes, serial: bytes | None, data: bytes | None, version: str, transaction: Any
+    ) -> None:
+        self.app.store(oid, serial, data, version, transaction)
+
+    def deleteObject(self, oid: bytes, oldserial: bytes | None, transaction: Any) -> None:
+        self.app.context(transaction)
+        self.app.deleteObject(oid, oldserial, transaction)
+
+    def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, transaction: Any) -> None:
+        self.app.checkCurrentSerialInTransaction(oid, serial, transaction)
+
+    def tpc_vote(self, transaction: Any) -> list[bytes]:
+        return self.app.tpc_vote(transaction)
+
+    def tpc_finish(self, transaction: Any, f: Callable[[bytes], object] | None = None) -> bytes:
+        return self.app.tpc_finish(transaction, f)
+
+    def tpc_abort(self, transaction: Any) -> None:
+        self.app.tpc_abort(transaction)
+
+    def tpc_transaction(self) -> None:
+        return None
+
+    # The past
+
+    @property
+    def iterator(self) -> Callable[..., iterators.Transactions]:
+        return self._iterator
+
+    def _iterator(
+        self, start: bytes | None = None, stop: bytes | None = None
+    ) -> iterators.Transactions:
+        return iterators.Transactions(self.app, start, stop)
+
+    def history(
+        self, oid: bytes, size: int = 1, filter: Callable[[dict[str, Any]], bool] | None = None
+    ) -> History:
+        try:
+            return iterators.history(self.app, oid, size, filter)
+        except NEOStorageNotFoundError:
+            raise POSException.POSKeyError(oid) from None
+
+    def supportsUndo(self) -> bool:
+        return False
+
+    def undo(self, transaction_id: bytes, transaction: Any) -> tuple[bytes | None, list[bytes]]:
+        if self._is_read_only:
+            raise POSException.ReadOnlyError
+        self.app.context(transaction)
+        raise _not_there_yet("undo")
+
+    def undoLog(self, first: int = 0, last: int = -20, filter: Any = None) -> History:
+        raise _not_there_yet("undoLog")
+
+    def undoInfo(self, first: int = 0, last: int = -20, specification: Any = None) -> History:
+        raise _not_there_yet("undoInfo")
+
+    def copyTransactionsFrom(self, source: Any, verbose: bool = False) -> None:
+        iterators.copy(source, self)
+
+    importFrom = copyTransactionsFrom
+
+    def pack(
+        self,
+        t: float | None = None,
+        referencesf: Any = None,
+        wait: bool | None = None,
+        days: float = 0,
+        gc: bool | None = None,
+        oids: Any = None,
+    ) -> None:
+        if self._is_read_only:
+            raise POSException.ReadOnlyError
+        if gc:
+            raise NEOStorageError("a pack never collects garbage")
+        raise _not_there_yet("pack")
+
+    # Life
+
+    def close(self) -> None:
+        self.app.close()
+
+    def lastSerial(self) -> None:
+        raise NotImplementedError
+
+    def _clear_temp(self) -> None:
+        raise NotImplementedError
+
+    def set_max_oid(self, possible_new_max_oid: bytes) -> None:
+        raise NotImplementedError
+
+
+def tid_of_time(t: float) -> bytes:
+    """The TID of a moment, in seconds since the Unix epoch."""
+    raw: bytes = TimeStamp(*time.gmtime(t)[:5], t % 60).raw()
+    return raw
