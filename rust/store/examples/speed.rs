@@ -20,6 +20,7 @@ use neo_wire::{
 };
 
 const PARTITIONS: u32 = 12;
+const OIDS: u64 = 20_000;
 const COMMITS: u64 = 3_000;
 
 fn vote(ttid: u64, objects: u64, size: usize) -> WriteJob {
@@ -27,7 +28,7 @@ fn vote(ttid: u64, objects: u64, size: usize) -> WriteJob {
     let checksum = Digest::of(&data);
     let objects: Vec<_> = (0..objects)
         .map(|number| StoredObject {
-            oid: Oid((ttid * 31 + number) % 100_000),
+            oid: Oid((ttid * 31 + number) % OIDS),
             payload: Payload::Data(StoredData { compression: 0, checksum, data: data.clone() }),
             value_tid: None,
             value_required: false,
@@ -134,13 +135,13 @@ fn main() {
     for (what, revision) in [("last", Revision::Last), ("before", Revision::Before(Tid(id)))] {
         let start = Instant::now();
         for number in 0..100_000 {
-            reader.load(Oid(number * 7 % 100_000), revision).unwrap();
+            reader.load(Oid(number * 7 % OIDS), revision).unwrap();
         }
         report(&format!("load of the {what} revision"), 100_000, start.elapsed());
     }
     let start = Instant::now();
     for number in 0..100_000 {
-        reader.last_serial(Oid(number * 7 % 100_000)).unwrap();
+        reader.last_serial(Oid(number * 7 % OIDS)).unwrap();
     }
     report("last serial", 100_000, start.elapsed());
 

@@ -73,6 +73,8 @@ pub struct SqliteWriter {
     synchronous: Synchronous,
     /// Pages of the log after the last commit.
     log_pages: Arc<AtomicU32>,
+    /// Pages of the log when a checkpoint was last asked for.
+    asked_pages: u32,
     given_up: Option<StoreError>,
     common: Arc<Common>,
 }
@@ -129,6 +131,7 @@ pub fn open(options: &Options) -> Result<SqliteWriter, StoreError> {
         synchronous: modes.synchronous,
         modes,
         log_pages,
+        asked_pages: 0,
         given_up: None,
         common,
     })
@@ -204,19 +207,25 @@ impl SqliteWriter {
         commit(&connection).doing(COMMITTING)?;
         let partitions = self.memory.partitions;
         self.common.partitions.store(partitions, Ordering::Release);
-        self.keep_log_short(&connection)?;
+        drop(connection);
+        self.keep_log_short()?;
         Ok(results)
     }
 
-    fn keep_log_short(&self, connection: &Connection) -> Result<(), StoreError> {
+    fn keep_log_short(&mut self) -> Result<(), StoreError> {
         let Some(checkpointer) = &self.checkpointer else {
             return Ok(());
         };
         let pages = self.log_pages.load(Ordering::Relaxed);
+        // It started again from its beginning.
+        self.asked_pages = self.asked_pages.min(pages);
         if pages >= checkpoint::MANY_PAGES {
-            checkpoint::passive(connection).doing("a checkpoint")?;
-        } else if pages >= checkpoint::PAGES {
+            let log = checkpoint::passive(&lock(&self.connection)).doing("a checkpoint")?;
+            tracing::trace!(log.pages, log.copied, "checkpoint by the writer");
+        }
+        if pages >= self.asked_pages + checkpoint::PAGES {
             checkpointer.ask();
+            self.asked_pages = pages;
         }
         Ok(())
     }

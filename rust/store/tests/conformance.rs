@@ -160,20 +160,20 @@ fn run(seed: u64, mode: Mode) {
 
 #[test]
 fn with_a_write_ahead_log() {
-    (0..25).for_each(|seed| run(seed, Mode::Wal));
+    (0..20).for_each(|seed| run(seed, Mode::Wal));
 }
 
 #[test]
 fn with_a_rollback_journal() {
-    (100..115).for_each(|seed| run(seed, Mode::Rollback));
+    (100..110).for_each(|seed| run(seed, Mode::Rollback));
 }
 
 #[test]
 fn in_memory() {
-    (200..215).for_each(|seed| run(seed, Mode::InMemory));
+    (200..210).for_each(|seed| run(seed, Mode::InMemory));
 }
 
 #[test]
 fn with_deduplication() {
-    (300..315).for_each(|seed| run(seed, Mode::Dedup));
+    (300..310).for_each(|seed| run(seed, Mode::Dedup));
 }

@@ -12,11 +12,12 @@ use crate::StoreError;
 
 const WHAT: &str = "a checkpoint";
 
-/// Pages of the log from which it is copied to the database, beside commits.
+/// Pages of the log after which it is copied to the database, beside commits.
 pub const PAGES: u32 = 1_000;
-/// Pages from which the writer itself copies what is left, so that the log starts again from its
-/// beginning: under a constant load it would grow for ever.
-pub const MANY_PAGES: u32 = 16_000;
+/// Pages from which the writer itself copies the little that is left, so that the log starts
+/// again from its beginning: under a constant load it would grow for ever. Up to 4096, readers
+/// find a page by one look into the index of the log.
+pub const MANY_PAGES: u32 = 4_000;
 
 /// The state of the log after a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::designation::Designation;
@@ -47,6 +48,9 @@ fn open(designation: &Designation) -> Result<Connection, StoreError> {
     .doing(WHAT)?;
     connection.busy_timeout(BUSY).doing(WHAT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Else a prepared statement is prepared again each time another value is bound, in case
+    // statistics would tell a better plan.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).doing(WHAT)?;
     Ok(connection)
 }
 

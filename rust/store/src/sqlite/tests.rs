@@ -434,3 +434,61 @@ fn a_program_that_reads_the_file_is_waited_for() {
     });
     assert_eq!(writer.reader().unwrap().table().unwrap().len(), 1);
 }
+
+/// The lines of the log at WARN and above while `run` runs.
+fn warnings(run: impl FnOnce()) -> Vec<String> {
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<String>>>);
+    struct Message(String);
+    impl Visit for Message {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            if field.name() == "message" {
+                self.0 = format!("{value:?}");
+            }
+        }
+    }
+    impl tracing::Subscriber for Lines {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() <= tracing::Level::WARN
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut message = Message(String::new());
+            event.record(&mut message);
+            self.0.lock().unwrap().push(message.0);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), run);
+    let lines = lines.0.lock().unwrap();
+    lines.clone()
+}
+
+#[test]
+fn settings_that_lose_transactions_are_told() {
+    let (_directory, path, writer) = database();
+    Box::new(writer).close().unwrap();
+    for (query, expected) in [
+        ("", ""),
+        ("?journal_mode=DELETE", ""),
+        ("?synchronous=EXTRA&cache_size=10", ""),
+        ("?synchronous=NORMAL", "commits are not synchronised"),
+        ("?synchronous=off&journal_mode=DELETE", "commits are not synchronised"),
+        ("?journal_mode=MEMORY", "the database can be corrupted"),
+    ] {
+        let database = format!("file:{path}{query}");
+        let found = warnings(|| Box::new(open(&options(&database)).unwrap()).close().unwrap());
+        assert_eq!(found.len(), usize::from(!expected.is_empty()), "{query}: {found:?}");
+        assert!(found.iter().all(|line| line.starts_with(expected)), "{query}: {found:?}");
+    }
+    let found = warnings(|| drop(open(&options(":memory:")).unwrap()));
+    assert_eq!(found, ["the database is in memory: nothing survives the process"]);
+}
