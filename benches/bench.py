@@ -1,0 +1,300 @@
+#!/usr/bin/env python3
+"""Speed of NEO beside that of other storages, in one interleaved run.
+
+    benches/bench.py --rounds 7 --json result.json
+    benches/bench.py --peers neo,zeo --rows commits-1,cold
+
+Each round tries every row on every storage, so that all see the same moods of the machine. What is
+printed are medians of rounds, and medians of the ratios of each round.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import floor
+from clients import BULK, SIZE, SMALL, Clients, compressed_share
+from peers import PEERS, count_syncs, is_possible, memory_kb
+
+DEFAULT_PEERS = "neo,neo-plain,neo-2,zeo,filestorage,relstorage,relstorage-normal"
+
+#: What others are compared with.
+REFERENCE = "zeo"
+
+#: Objects that are there to be read.
+POPULATION = 4000
+
+
+def several(clients, seconds):
+    results = clients("commits", seconds=seconds)
+    return sum(x["rate"] for x in results)
+
+
+#: Unit, whether more is better, clients, and how it is measured.
+ROWS = {
+    "commits-1": (
+        f"commits/s, 1 object of {SMALL} bytes, 1 client",
+        True,
+        1,
+        lambda clients, options, oids, round: several(clients, options.seconds),
+    ),
+    "commits-4": (
+        f"commits/s, 1 object of {SMALL} bytes, 4 clients",
+        True,
+        4,
+        lambda clients, options, oids, round: several(clients, options.seconds),
+    ),
+    "bulk": (
+        f"MB/s, {BULK} new objects of {SIZE} bytes in a transaction",
+        True,
+        1,
+        lambda clients, options, oids, round: clients("bulk", transactions=5, seed=round)[0][
+            "mb_s"
+        ],
+    ),
+    "cold": (
+        "us, a load that no client cache knows",
+        False,
+        1,
+        lambda clients, options, oids, round: clients("cold", oids=oids[1:2001], first=oids[0])[0][
+            "median_us"
+        ],
+    ),
+    "cached": (
+        "loads/s from the cache, by a connection (MVCCAdapter)",
+        True,
+        1,
+        lambda clients, options, oids, round: clients(
+            "cached", oids=oids[:1000], seconds=options.seconds
+        )[0]["rate"],
+    ),
+    "cached-bare": (
+        "loads/s from the cache, storage.load()",
+        True,
+        1,
+        lambda clients, options, oids, round: clients(
+            "cached", oids=oids[:1000], seconds=options.seconds
+        )[0]["bare_rate"],
+    ),
+}
+
+
+class Contender:
+    """A storage, its clients, and what was measured on it."""
+
+    def __init__(self, peer, folder):
+        self.peer = PEERS[peer](folder)
+        self.peer.start()
+        self.clients = {count: Clients(self.peer, count) for count in (1, 4)}
+        self.oids = self.clients[1]("populate", count=POPULATION, seed=0)[0]
+        self.figures = {}
+        self.at_start = self.memory()
+        self.syncs = None
+
+    def memory(self):
+        return {name: memory_kb(pid) for name, pid in self.peer.pids().items()}
+
+    def count_syncs(self, commits=50):
+        """Calls of fsync per commit: in servers or, without servers, in the client."""
+        clients = self.clients[1]
+        pids = list(self.peer.pids().values()) or clients.pids
+
+        def work():
+            clients("counted_commits", count=commits)
+
+        syncs = count_syncs(pids, work)
+        self.syncs = None if syncs is None else syncs / commits
+
+    def measure(self, row, options, round):
+        _, _, count, work = ROWS[row]
+        figure = work(self.clients[count], options, self.oids, round)
+        self.figures.setdefault(row, []).append(figure)
+
+    def close(self):
+        for clients in self.clients.values():
+            clients.close()
+        self.peer.stop()
+
+    def result(self):
+        return {
+            "what": self.peer.what,
+            "syncs_per_commit": self.syncs,
+            "memory_kb": {"after population": self.at_start, "at the end": self.memory()},
+            "rounds": self.figures,
+            "medians": {row: median(figures) for row, figures in self.figures.items()},
+        }
+
+
+def run(options, folder):
+    """Every round of every row on every peer. Returns (floors, results by peer)."""
+    with contextlib.ExitStack() as stack:
+        contenders = {}
+        for name in options.peers:
+            progress(f"starting {name}")
+            contender = contenders[name] = Contender(name, folder)
+            stack.callback(contender.close)
+        floors = []
+        for round in range(options.rounds):
+            floors.append(floor.measure(folder))
+            for row in options.rows:
+                # Nobody is always the first one.
+                order = options.peers[round % len(contenders) :] + options.peers[:round]
+                for name in dict.fromkeys(order + options.peers):
+                    progress(f"round {round + 1}/{options.rounds}, {row}, {name}")
+                    contenders[name].measure(row, options, round)
+        for name, contender in contenders.items():
+            progress(f"counting fsync, {name}")
+            contender.count_syncs()
+        progress("")
+        results = {name: contender.result() for name, contender in contenders.items()}
+    keys = floors[0]
+    return {key: median(x[key] for x in floors) for key in keys}, results
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def ratio(results, name, row):
+    """How many times better than the reference, by the median of rounds."""
+    ours, theirs = (results[x]["rounds"][row] for x in (name, REFERENCE))
+    more = ROWS[row][1]
+    return median((a / b if more else b / a) for a, b in zip(ours, theirs, strict=True))
+
+
+def report(document):
+    """The whole as text (Markdown)."""
+    results = document["peers"]
+    floors = document["floors"]
+    yield f"{document['date']}, {document['machine']}, {document['rounds']} rounds"
+    yield ""
+    for name, x in results.items():
+        syncs = x["syncs_per_commit"]
+        durable = "not known" if syncs is None else f"{syncs:.2f}"
+        yield f"- `{name}`: {x['what']}. fsync/fdatasync per commit of one client: {durable}."
+    yield ""
+    yield "| | " + " | ".join(results) + " |"
+    yield "|---|" + "---:|" * len(results)
+    for row in document["rows"]:
+        cells = []
+        for name in results:
+            cell = number(results[name]["medians"][row])
+            if REFERENCE in results and name != REFERENCE:
+                cell += f" ({ratio(results, name, row):.2f} x)"
+            cells.append(cell)
+        yield f"| {ROWS[row][0]} | " + " | ".join(cells) + " |"
+    yield ""
+    yield f"In parentheses: how many times better than `{REFERENCE}`."
+    yield ""
+    yield "| floor of this machine, same run | us |"
+    yield "|---|---:|"
+    yield f"| append 4 KiB + fdatasync | {floors['fdatasync_us']:.0f} |"
+    for key, what in (
+        ("round_trip_us", "where the system puts both"),
+        ("round_trip_one_cpu_us", "both on one processor"),
+        ("round_trip_two_cpus_us", "on two processors"),
+    ):
+        if key in floors:
+            yield f"| loopback round trip, {what} | {floors[key]:.0f} |"
+    yield from floor_lines(results, floors)
+    yield from memory_lines(results)
+
+
+def floor_lines(results, floors):
+    for name in results:
+        if not name.startswith("neo"):
+            continue
+        medians = results[name]["medians"]
+        if "commits-1" in medians:
+            commit = 1e6 / medians["commits-1"]
+            syncs = results[name]["syncs_per_commit"]
+            text = f"`{name}`: a commit takes {commit:.0f} us"
+            if syncs:
+                text += f", of which {syncs * floors['fdatasync_us']:.0f} are fdatasync"
+            yield ""
+            yield text + f"; that is {commit / floors['round_trip_us']:.1f} round trips."
+        if "cold" in medians:
+            over = medians["cold"] - floors["round_trip_us"]
+            yield ""
+            yield f"`{name}`: a cold load takes a round trip and {over:.0f} us."
+
+
+def memory_lines(results):
+    yield ""
+    yield "| memory at the end | MB | of which anonymous |"
+    yield "|---|---:|---:|"
+    for name, x in results.items():
+        for process, kb in x["memory_kb"]["at the end"].items():
+            if kb:
+                mb = [kb[key] / 1024 for key in ("VmRSS", "RssAnon")]
+                yield f"| {name} {process} | {mb[0]:.1f} | {mb[1]:.1f} |"
+
+
+def number(x):
+    return f"{x:,.0f}" if x >= 100 else f"{x:.1f}"
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="%(default)s")
+    parser.add_argument("--seconds", type=float, default=1, help="of each figure (%(default)s)")
+    parser.add_argument("--peers", default=DEFAULT_PEERS, help="%(default)s")
+    parser.add_argument("--rows", default=",".join(ROWS), help="%(default)s")
+    parser.add_argument("--json", type=Path, help="where to write all figures")
+    parser.add_argument("--folder", help="of the databases, on the disk to try (var/)")
+    options = parser.parse_args(argv)
+    options.rows = options.rows.split(",")
+    options.peers = options.peers.split(",")
+    for given, known in ((options.rows, ROWS), (options.peers, PEERS)):
+        for name in given:
+            if name not in known:
+                parser.error(f"{name} is not one of {', '.join(known)}")
+    for name in options.peers:
+        if reason := is_possible(name):
+            parser.error(f"{name}: {reason}")
+    return options
+
+
+def main(argv=None):
+    options = parse(argv)
+    parent = options.folder or Path(__file__).resolve().parent.parent / "var"
+    os.makedirs(parent, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="bench-", dir=parent)
+    start = time.monotonic()
+    try:
+        floors, results = run(options, folder)
+    finally:
+        shutil.rmtree(folder)
+    document = {
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors, "
+        f"Linux {platform.release()}, Python {platform.python_version()}",
+        "command": " ".join(sys.argv),
+        "seconds": round(time.monotonic() - start),
+        "rounds": options.rounds,
+        "rows": options.rows,
+        "compressed_share": compressed_share(),
+        "floors": floors,
+        "peers": results,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
+    print("\n".join(report(document)))
+
+
+if __name__ == "__main__":
+    main()
