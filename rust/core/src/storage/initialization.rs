@@ -135,7 +135,7 @@ impl Storage {
     /// Backup mode begins where the readable cells are, unless it already was in it.
     pub(super) fn start_backup(&mut self, cx: &mut Context<'_>) {
         if self.backup_tid.is_none() {
-            self.ask_read(Query::LastIds(self.readable()), Job::BackupTid, cx);
+            self.ask_write(Vec::new(), Job::BackupTid, cx);
         }
     }
 

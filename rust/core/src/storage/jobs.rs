@@ -30,7 +30,8 @@ pub(super) enum Job {
     Unlock(Ttid),
     /// The own cells after a change of the table.
     Table,
-    /// The start of operation in backup mode: the last TID of readable cells.
+    /// The start of operation in backup mode: the last TID of readable cells, once everything is
+    /// written.
     BackupTid,
     /// The last revision of an object that a transaction locked.
     LastSerial(Requester, Ttid, WriteRequest),
@@ -66,6 +67,7 @@ pub(super) enum Asked {
 impl Storage {
     pub(super) fn ask_write(&mut self, jobs: Vec<WriteJob>, job: Job, cx: &mut Context<'_>) {
         let ticket = self.ticket(job);
+        self.writing += 1;
         cx.out.push(Output::Own(Effect::Write { ticket, jobs }));
     }
 
@@ -91,6 +93,12 @@ impl Storage {
         let Some((epoch, job)) = self.jobs.remove(&ticket) else {
             return;
         };
+        self.writing -= 1;
+        self.job_done(epoch, job, results, cx);
+        self.obey_held(cx);
+    }
+
+    fn job_done(&mut self, epoch: u64, job: Job, results: Vec<JobResult>, cx: &mut Context<'_>) {
         let mut refusal = None;
         let mut outputs = Vec::new();
         for result in results {
@@ -115,6 +123,9 @@ impl Storage {
                 None => self.reply(requester, packet, cx),
                 Some(refusal) => self.vote_refused(requester, ttid, &refusal, cx),
             },
+            Job::BackupTid => {
+                self.ask_read(Query::LastIds(self.readable()), Job::BackupTid, cx);
+            }
             Job::Unlock(ttid) => self.unlocked(ttid, cx),
             Job::Spill(requester, ttid, request, packet) => {
                 let id = outputs.into_iter().find_map(|output| match output {

@@ -115,6 +115,27 @@ impl Storage {
             }
             return;
         }
+        if !self.held.is_empty() || self.phase == Phase::Initializing && self.writing > 0 {
+            self.held.push_back((to, packet));
+        } else {
+            self.obey(to, packet, cx);
+        }
+    }
+
+    /// Goes on with what waited for the database. Before operation, each request of the master must
+    /// see what came before it, and be answered in order (spec protocol.md 10.2).
+    pub(super) fn obey_held(&mut self, cx: &mut Context<'_>) {
+        while self.writing == 0 || self.is_operational() {
+            let Some((to, packet)) = self.held.pop_front() else {
+                return;
+            };
+            if self.search.attached() == Some(to.connection) {
+                self.obey(to, packet, cx);
+            }
+        }
+    }
+
+    fn obey(&mut self, to: Requester, packet: Packet, cx: &mut Context<'_>) {
         match packet {
             Packet::CloseClient {} | Packet::FlushLog {} | Packet::Error { .. } => {}
             Packet::NotifyNodeInformation { timestamp, nodes } => {

@@ -19,13 +19,13 @@ mod undo;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use neo_wire::{Address, ClusterState, NodeId, NodeInfo, Oid, Partition, Text, Tid, Timestamp};
-use neo_wire::{Ttid, Value};
+use neo_wire::{Address, ClusterState, NodeId, NodeInfo, Oid, Packet, Partition, Text, Tid};
+use neo_wire::{Timestamp, Ttid, Value};
 
 use self::identification::{Peer, WaitingPeer};
 use self::jobs::{Job, Ticket};
 use self::master_link::Phase;
-use self::queues::{DelayedRead, DelayedWrite};
+use self::queues::{DelayedRead, DelayedWrite, Requester};
 use self::transaction::Transaction;
 use crate::database::{self, CellRow, Configuration, JobResult, Query, WriteJob};
 use crate::io::{ConnectionId, Exit, Input, Node, Now, Output, Outputs, TimerId};
@@ -92,6 +92,8 @@ pub enum Effect {
         /// What.
         query: Query,
     },
+    /// Remember these masters, if that is configured.
+    SaveMasters(Vec<Address>),
 }
 
 /// What every step needs.
@@ -136,6 +138,10 @@ pub struct Storage {
     waiting_peers: Vec<WaitingPeer>,
     jobs: BTreeMap<Ticket, (u64, Job)>,
     next_ticket: u64,
+    /// Tickets of writes that are not committed yet.
+    writing: usize,
+    /// What the master said before operation and that waits for them.
+    held: VecDeque<(Requester, Packet)>,
     transactions: BTreeMap<Ttid, Transaction>,
     write_locks: BTreeMap<Oid, Ttid>,
     read_locks: BTreeMap<Oid, Ttid>,
@@ -180,6 +186,8 @@ impl Storage {
             waiting_peers: Vec::new(),
             jobs: BTreeMap::new(),
             next_ticket: 0,
+            writing: 0,
+            held: VecDeque::new(),
             transactions: BTreeMap::new(),
             write_locks: BTreeMap::new(),
             read_locks: BTreeMap::new(),
@@ -309,6 +317,10 @@ impl Node for Storage {
         }
         if self.released {
             self.run_queues(cx);
+        }
+        if self.search.take_changed() {
+            let masters = self.search.masters().to_vec();
+            cx.out.push(Output::Own(Effect::SaveMasters(masters)));
         }
     }
 }
