@@ -1,5 +1,5 @@
-//! Recorded connections played again: our core gets what the peers of a node sent, and what it sends
-//! is compared with what the recorded node had sent (spec protocol.md 15).
+//! Recorded connections played again: our core gets what the peers of a node sent, and what it
+//! sends is compared with what the recorded node had sent (spec protocol.md 15).
 //!
 //! [`stream`] reads recordings, [`mapping`] translates the identifiers and times that our core
 //! chooses itself, [`player`] plays. Each other module is about one kind of node; a difference
@@ -11,5 +11,6 @@ mod admin;
 mod anything;
 mod ctl;
 mod mapping;
+mod master;
 mod player;
 mod stream;

@@ -19,18 +19,27 @@ pub struct Track {
     side: &'static str,
     offset_s: f64,
     events: VecDeque<Event>,
+    /// What is answered to packets that were not recorded.
+    responder: fn(&Packet) -> Option<Packet>,
 }
 
 impl Track {
     /// `side` is the name of the node in the recording; `offset_s` what to add to its times to
     /// have those of the other tracks.
     pub fn new(name: &'static str, side: &'static str, offset_s: f64) -> Self {
-        Self { name, side, offset_s, events: stream::load(name).into() }
+        let events = stream::load(name).into();
+        Self { name, side, offset_s, events, responder: |_| None }
     }
 
     /// Only one of its connections.
     pub fn only(mut self, conn: i64) -> Self {
         self.events.retain(|event| event.conn == conn);
+        self
+    }
+
+    /// Only what comes up to some place of the recording.
+    pub fn until(mut self, order: i64) -> Self {
+        self.events.retain(|event| event.order <= order);
         self
     }
 
@@ -51,7 +60,13 @@ impl Track {
             let message = Message { msg_id: u32::try_from(index).ok(), packet };
             events.push_back(event(index + 1, time_s, What::Message(message)));
         }
-        Self { name, side: "", offset_s: 0.0, events }
+        Self { name, side: "", offset_s: 0.0, events, responder: |_| None }
+    }
+
+    /// Answers, or notifies, when the node says something that was not recorded.
+    pub fn answering(mut self, responder: fn(&Packet) -> Option<Packet>) -> Self {
+        self.responder = responder;
+        self
     }
 }
 
@@ -93,6 +108,8 @@ pub struct Player<N: Node> {
     timers: BTreeMap<TimerId, u64>,
     now: Now,
     accepted: u64,
+    /// What those that were not recorded answered.
+    replies: VecDeque<Input<N::Event>>,
     differences: Vec<String>,
 }
 
@@ -110,6 +127,7 @@ impl<N: Node> Player<N> {
                 let ours = event.from == track.side;
                 match &event.what {
                     What::Open => connection.opened = ours,
+                    What::Refused => connection.opened = !ours,
                     What::Message(message) if ours => connection.expected.push(Expected {
                         order: event.order,
                         message: message.clone(),
@@ -130,6 +148,7 @@ impl<N: Node> Player<N> {
             timers: BTreeMap::new(),
             now: Now { monotonic_ms: 0, wall_s: 1_795_364_660.0 },
             accepted: 0,
+            replies: VecDeque::new(),
             differences: Vec::new(),
         }
     }
@@ -236,7 +255,7 @@ impl<N: Node> Player<N> {
                 self.places.insert(id, place);
                 self.input(Input::Accepted { connection: id });
             }
-            What::End => {
+            What::End | What::Refused => {
                 if let Some(connection) = connection.id.take() {
                     self.places.remove(&connection);
                     self.input(Input::Closed { connection });
@@ -260,7 +279,7 @@ impl<N: Node> Player<N> {
 
     fn input(&mut self, input: Input<N::Event>) {
         let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
+        while let Some(input) = inputs.pop_front().or_else(|| self.replies.pop_front()) {
             let mut outputs = Vec::new();
             self.node.handle(self.now, input, &mut outputs);
             for output in outputs {
@@ -319,11 +338,16 @@ impl<N: Node> Player<N> {
             self.differences.push(format!("sent nowhere: {packet:?}"));
             return;
         };
-        let name = self.tracks[index].name;
-        let Some(connection) = self.connections.get_mut(&place) else { return };
-        if self.tracks[index].side.is_empty() {
+        let Track { name, side, responder, .. } = &self.tracks[index];
+        let name = *name;
+        if side.is_empty() {
+            if let Some(packet) = responder(&packet) {
+                let message = Message { msg_id: Some(msg_id), packet };
+                self.replies.push_back(Input::Received { connection: id, message });
+            }
             return;
         }
+        let Some(connection) = self.connections.get_mut(&place) else { return };
         let answers = packet.is_answer();
         let waiting = connection.expected.iter_mut().filter(|x| !x.matched).take(WINDOW);
         let mut same: Vec<&mut Expected> = waiting
@@ -337,6 +361,10 @@ impl<N: Node> Player<N> {
         same.sort_by_key(|expected| expected.overdue);
         let Some(expected) = same.into_iter().next() else {
             self.differences.push(format!("{name} {conn}: not recorded: {packet:?}"));
+            if let Some(packet) = responder(&packet) {
+                let message = Message { msg_id: Some(msg_id), packet };
+                self.replies.push_back(Input::Received { connection: id, message });
+            }
             return;
         };
         expected.matched = true;

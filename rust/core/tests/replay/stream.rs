@@ -11,8 +11,10 @@ use serde_json::Value as Json;
 #[derive(Clone, Debug)]
 pub enum What {
     Open,
-    /// This side stopped sending, or the connection was reset or refused.
+    /// This side stopped sending, or the connection was reset.
     End,
+    /// Nobody listened on this side.
+    Refused,
     Message(Message),
 }
 
@@ -70,6 +72,7 @@ pub fn load(name: &str) -> Vec<Event> {
         }
         let what = match line.get("event").and_then(Json::as_str) {
             Some("open") => What::Open,
+            Some("refused") => What::Refused,
             Some(_) => What::End,
             None => {
                 let frame = Bytes::from(hex(line["hex"].as_str().unwrap()));
@@ -85,5 +88,12 @@ pub fn load(name: &str) -> Vec<Event> {
             what,
         });
     }
+    let refused: Vec<i64> = events
+        .iter()
+        .filter(|event| matches!(event.what, What::Refused))
+        .map(|event: &Event| event.conn)
+        .collect();
+    // The proxy accepted what the other side then refused.
+    events.retain(|event| !matches!(event.what, What::Open) || !refused.contains(&event.conn));
     events
 }
