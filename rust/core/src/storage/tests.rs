@@ -146,7 +146,7 @@ impl Bed {
         bed.tell_master(Packet::SendPartitionTable { ptid: Some(Ptid(1)), num_replicas: 0, rows });
         bed.tell_master(Packet::StartOperation { backup: false });
         bed.commit();
-        assert_eq!(bed.to_master(), [Packet::NotifyReady {}]);
+        assert_eq!(bed.told_master(), [Packet::NotifyReady {}]);
         bed
     }
 
@@ -226,7 +226,7 @@ impl Bed {
         self.sent.remove(&connection).unwrap_or_default()
     }
 
-    fn to_master(&mut self) -> Vec<Packet> {
+    fn told_master(&mut self) -> Vec<Packet> {
         self.sent(self.master)
     }
 
@@ -325,7 +325,7 @@ impl Bed {
         assert_eq!(self.answers(client), [(msg_id, Packet::AnswerStoreTransaction {})]);
         self.tell_master(Packet::AskLockInformation { ttid, tid, pack: false });
         self.commit();
-        assert_eq!(self.to_master(), [Packet::AnswerInformationLocked { ttid }]);
+        assert_eq!(self.told_master(), [Packet::AnswerInformationLocked { ttid }]);
     }
 
     /// Nothing is left of any transaction or request.

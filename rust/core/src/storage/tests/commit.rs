@@ -59,7 +59,7 @@ fn a_vote_without_metadata() {
     assert_eq!(bed.answers(client), [(msg_id, Packet::AnswerVoteTransaction {})]);
     // Nothing has to be recorded to lock it.
     bed.tell_master(lock(TTID, Tid(11)));
-    assert_eq!(bed.to_master(), [Packet::AnswerInformationLocked { ttid: TTID }]);
+    assert_eq!(bed.told_master(), [Packet::AnswerInformationLocked { ttid: TTID }]);
     assert!(bed.writes.is_empty());
 }
 
@@ -158,9 +158,9 @@ fn a_second_vote_replaces_the_first() {
 fn lock_is_answered_once_the_tid_is_durable() {
     let (mut bed, _) = voted();
     bed.tell_master(Packet::AskLockInformation { ttid: TTID, tid: Tid(11), pack: true });
-    assert_eq!(bed.to_master(), []);
+    assert_eq!(bed.told_master(), []);
     assert_eq!(bed.commit(), [WriteJob::Lock { ttid: TTID, tid: Tid(11), approve_pack: true }]);
-    assert_eq!(bed.to_master(), [Packet::AnswerInformationLocked { ttid: TTID }]);
+    assert_eq!(bed.told_master(), [Packet::AnswerInformationLocked { ttid: TTID }]);
 }
 
 #[test]
@@ -171,7 +171,8 @@ fn what_can_not_be_locked_ends_the_link_to_the_master() {
         bed.tell(client, metadata(TTID, &[]));
     };
     let twice = |bed: &mut Bed, client| bed.vote_and_lock(client, TTID, Tid(11));
-    let before: [(&dyn Fn(&mut Bed, ConnectionId), Tid); 5] = [
+    type Prepare<'a> = &'a dyn Fn(&mut Bed, ConnectionId);
+    let before: [(Prepare<'_>, Tid); 5] = [
         (&unknown, Tid(11)),
         (&not_voted, Tid(11)),
         (&twice, Tid(11)),
@@ -182,7 +183,7 @@ fn what_can_not_be_locked_ends_the_link_to_the_master() {
         let (mut bed, client) = Bed::simple();
         prepare(&mut bed, client);
         bed.tell_master(lock(TTID, tid));
-        let sent = bed.to_master();
+        let sent = bed.told_master();
         assert!(
             matches!(sent[..], [Packet::Error { code: ErrorCode::ProtocolError, .. }]),
             "{sent:?}"

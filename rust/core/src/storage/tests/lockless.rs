@@ -73,9 +73,9 @@ fn an_undo_is_stored_with_its_data() {
 fn without_writes_a_cell_is_announced_at_once() {
     let (mut bed, _, _) = replicating();
     caught_up(&mut bed, Tid(50));
-    assert_eq!(bed.to_master(), [done(Tid(50))]);
+    assert_eq!(bed.told_master(), [done(Tid(50))]);
     caught_up(&mut bed, Tid(50));
-    bed.to_master();
+    bed.told_master();
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn one_write_without_lock_becomes_a_lock() {
     let (mut bed, first, second) = replicating();
     lockless(&mut bed, first, Ttid(10), OID);
     caught_up(&mut bed, Tid(50));
-    assert_eq!(bed.to_master(), [done(Tid(50))]);
+    assert_eq!(bed.told_master(), [done(Tid(50))]);
     bed.answer_last(OID, Some(Tid(5)));
     assert_eq!(bed.storage.write_locks.get(&OID), Some(&Ttid(10)));
     assert!(bed.storage.transactions[&Ttid(10)].lockless.is_empty());
@@ -114,7 +114,7 @@ fn several_writes_of_one_object_delay_the_announcement() {
         lockless(&mut bed, client, Ttid(ttid), OID);
     }
     caught_up(&mut bed, Tid(50));
-    assert_eq!(bed.to_master(), []);
+    assert_eq!(bed.told_master(), []);
     assert_eq!(bed.storage.write_locks.get(&OID), Some(&Ttid(30)), "the highest one has the lock");
     // New transactions wait; those that wrote without lock pass.
     assert_eq!(bed.ask(first, store(Ttid(40), OID, Tid(5), b"x")), []);
@@ -123,11 +123,11 @@ fn several_writes_of_one_object_delay_the_announcement() {
     lockless(&mut bed, second, Ttid(25), OID);
 
     bed.tell(first, abort(Ttid(30)));
-    assert_eq!(bed.to_master(), []);
+    assert_eq!(bed.told_master(), []);
     assert_eq!(bed.storage.write_locks.get(&OID), Some(&Ttid(25)));
     bed.tell(second, abort(Ttid(25)));
     bed.tell(first, abort(Ttid(10)));
-    assert_eq!(bed.to_master(), [done(Tid(50))]);
+    assert_eq!(bed.told_master(), [done(Tid(50))]);
     bed.answer_last(OID, Some(Tid(5)));
     assert_eq!(bed.storage.write_locks.get(&OID), Some(&Ttid(20)));
 }
@@ -138,7 +138,7 @@ fn objects_of_one_writer_each_do_not_delay() {
     lockless(&mut bed, first, Ttid(10), Oid(1));
     lockless(&mut bed, second, Ttid(20), Oid(3));
     caught_up(&mut bed, Tid(50));
-    assert_eq!(bed.to_master(), [done(Tid(50))]);
+    assert_eq!(bed.told_master(), [done(Tid(50))]);
     bed.answer_last(Oid(1), Some(Tid(5)));
     bed.answer_last(Oid(3), None);
     assert_eq!(bed.storage.write_locks.len(), 2);

@@ -95,10 +95,10 @@ fn a_forced_nid_wins_over_the_database_and_the_cells_follow() {
     bed.tell_master(Packet::AskPartitionTable {});
     let rows = vec![vec![Cell { nid: nid(9), state: UP }]];
     let table = Packet::AnswerPartitionTable { ptid: Ptid(2), num_replicas: 0, rows };
-    assert_eq!(bed.to_master(), [table]);
+    assert_eq!(bed.told_master(), [table]);
     bed.tell_master(Packet::AskLastIDs {});
     answer_last_ids(&mut bed, &[0]);
-    assert_eq!(bed.to_master()[0], Packet::NotifyPackCompleted { tid: Tid(7) });
+    assert_eq!(bed.told_master()[0], Packet::NotifyPackCompleted { tid: Tid(7) });
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn start_of_a_cluster() {
     bed.tell_master(Packet::AskRecovery {});
     let ptid = Some(Ptid(3));
     let recovery = Packet::AnswerRecovery { ptid, backup_tid: None, truncate_tid: None };
-    assert_eq!(bed.to_master(), [recovery]);
+    assert_eq!(bed.told_master(), [recovery]);
     bed.nodes(&[(nid(1), NodeState::Running)]);
     let state = ClusterState::Verifying;
     bed.tell_master(Packet::NotifyClusterInformation { state });
@@ -119,11 +119,11 @@ fn start_of_a_cluster() {
     let unfinished = BTreeMap::from([(Ttid(1), None), (Ttid(2), Some(Tid(3)))]);
     bed.answer(&Query::Unfinished, Answer::Unfinished(unfinished));
     let transactions = Map(vec![(Ttid(1), None), (Ttid(2), Some(Tid(3)))]);
-    assert_eq!(bed.to_master(), [Packet::AnswerLockedTransactions { transactions }]);
+    assert_eq!(bed.told_master(), [Packet::AnswerLockedTransactions { transactions }]);
 
     bed.tell_master(Packet::AskFinalTID { ttid: Ttid(1) });
     bed.answer(&Query::FinalTid(Ttid(1)), Answer::FinalTid(Some(Tid(2))));
-    assert_eq!(bed.to_master(), [Packet::AnswerFinalTID { tid: Some(Tid(2)) }]);
+    assert_eq!(bed.told_master(), [Packet::AnswerFinalTID { tid: Some(Tid(2)) }]);
     bed.tell_master(Packet::ValidateTransaction { ttid: Ttid(1), tid: Tid(2) });
     assert_eq!(bed.commit(), [WriteJob::Validate { ttid: Ttid(1), tid: Tid(2) }]);
 
@@ -131,7 +131,7 @@ fn start_of_a_cluster() {
     answer_last_ids(&mut bed, &[0]);
     let (last_tid, last_oid) = (Some(Tid(9)), Some(Oid(4)));
     assert_eq!(
-        bed.to_master(),
+        bed.told_master(),
         [
             Packet::NotifyPackCompleted { tid: Tid(7) },
             Packet::AnswerLastIDs { last_tid, last_oid, first_tid: Tid(2) },
@@ -140,11 +140,11 @@ fn start_of_a_cluster() {
     bed.tell_master(Packet::AskPackOrders { min_id: Tid(8) });
     let query = Query::PackOrders { min: Tid(8), partitions: vec![Partition(0)] };
     bed.answer(&query, Answer::PackOrders(Vec::<PackOrder>::new()));
-    assert_eq!(bed.to_master(), [Packet::AnswerPackOrders { orders: Vec::new() }]);
+    assert_eq!(bed.told_master(), [Packet::AnswerPackOrders { orders: Vec::new() }]);
 
     assert!(!bed.storage.is_operational());
     bed.tell_master(Packet::StartOperation { backup: false });
-    assert_eq!(bed.to_master(), [Packet::NotifyReady {}]);
+    assert_eq!(bed.told_master(), [Packet::NotifyReady {}]);
     assert_eq!(bed.commit(), [WriteJob::DropUnfinished]);
     assert!(bed.storage.is_operational());
     bed.assert_idle();
@@ -156,7 +156,7 @@ fn pack_is_not_announced_if_disabled_or_without_cells() {
     bed.nodes(&[(nid(1), NodeState::Running)]);
     bed.tell_master(Packet::AskLastIDs {});
     answer_last_ids(&mut bed, &[]);
-    assert!(matches!(bed.to_master()[..], [Packet::AnswerLastIDs { .. }]));
+    assert!(matches!(bed.told_master()[..], [Packet::AnswerLastIDs { .. }]));
 
     let config = Config { disable_pack: true, ..config() };
     let mut bed = Bed::on(config, &known(3), vec![own_row(0, UP, Tid::ZERO, Some(Tid(7)))]);
@@ -164,7 +164,7 @@ fn pack_is_not_announced_if_disabled_or_without_cells() {
     bed.accept_by_master(nid(1));
     bed.tell_master(Packet::AskLastIDs {});
     answer_last_ids(&mut bed, &[0]);
-    assert!(matches!(bed.to_master()[..], [Packet::AnswerLastIDs { .. }]));
+    assert!(matches!(bed.told_master()[..], [Packet::AnswerLastIDs { .. }]));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_table_is_refused_with_an_empty_row_or_too_many_partitions() {
         let mut bed = Bed::new();
         bed.tell_master(Packet::SendPartitionTable { ptid: Some(Ptid(1)), num_replicas: 0, rows });
         let text = "Partial partition table received";
-        assert_eq!(bed.to_master(), [error(ErrorCode::ProtocolError, text)]);
+        assert_eq!(bed.told_master(), [error(ErrorCode::ProtocolError, text)]);
         assert!(bed.closed.contains(&bed.master));
         assert!(bed.commit().is_empty());
     }
@@ -187,7 +187,7 @@ fn changes_must_follow_the_table() {
         let ptid = Ptid(ptid);
         let cells = Vec::new();
         bed.tell_master(Packet::NotifyPartitionChanges { ptid, num_replicas: 1, cells });
-        assert_eq!(bed.to_master().is_empty(), accepted);
+        assert_eq!(bed.told_master().is_empty(), accepted);
         assert_eq!(bed.commit().len(), usize::from(accepted));
         assert_eq!(bed.closed.contains(&bed.master), !accepted);
     }
@@ -203,18 +203,18 @@ fn truncation_is_recorded_without_answer_then_done_before_the_last_ids() {
     let mut bed = restarted(&Configuration { backup_tid: Some(Tid(99)), ..known(3) }, rows);
     bed.tell_master(Packet::Truncate { tid: Tid(40) });
     assert_eq!(bed.commit(), [WriteJob::DecideTruncation(Tid(40))]);
-    assert!(bed.to_master().is_empty());
+    assert!(bed.told_master().is_empty());
     bed.tell_master(Packet::AskRecovery {});
     let truncate_tid = Some(Tid(40));
     let ptid = Some(Ptid(3));
     let recovery = Packet::AnswerRecovery { ptid, backup_tid: None, truncate_tid };
-    assert_eq!(bed.to_master(), [recovery]);
+    assert_eq!(bed.told_master(), [recovery]);
 
     bed.tell_master(Packet::AskLastIDs {});
     assert!(bed.reads.is_empty(), "nothing is read before the truncation is done");
     assert_eq!(bed.commit(), [WriteJob::Truncate]);
     answer_last_ids(&mut bed, &[0]);
-    assert!(matches!(bed.to_master()[1], Packet::AnswerLastIDs { .. }));
+    assert!(matches!(bed.told_master()[1], Packet::AnswerLastIDs { .. }));
     let tids: Vec<Tid> = bed.storage.own.values().map(|cell| cell.tid).collect();
     assert_eq!(tids, [Tid(0), Tid(40), Tid(20)]);
     bed.tell_master(Packet::AskLastIDs {});
@@ -235,18 +235,18 @@ fn a_truncation_decided_while_another_is_done_stays_to_do() {
     let truncate_tid = Some(Tid(3));
     let recovery =
         Packet::AnswerRecovery { ptid: bed.storage.table.ptid(), backup_tid: None, truncate_tid };
-    assert_eq!(bed.to_master(), [recovery]);
+    assert_eq!(bed.told_master(), [recovery]);
 }
 
 #[test]
 fn operation_in_backup_mode_begins_once_its_tid_is_known() {
     let mut bed = one_cell(3);
     bed.tell_master(Packet::StartOperation { backup: true });
-    assert!(bed.to_master().is_empty(), "a client that comes now would get full service");
+    assert!(bed.told_master().is_empty(), "a client that comes now would get full service");
     assert!(!bed.storage.is_operational());
     bed.commit();
     answer_last_ids(&mut bed, &[0]);
-    assert_eq!(bed.to_master(), [Packet::NotifyReady {}]);
+    assert_eq!(bed.told_master(), [Packet::NotifyReady {}]);
     assert_eq!(bed.commit(), [WriteJob::SetBackupTid(Some(Tid(9))), WriteJob::DropUnfinished]);
     // And leaves it the same way.
     bed.tell_master(Packet::StopOperation {});
@@ -260,7 +260,7 @@ fn a_backup_tid_that_is_set_stays() {
     let mut bed = restarted(&settings, vec![own_row(0, UP, Tid::ZERO, None)]);
     bed.tell_master(Packet::StartOperation { backup: true });
     assert_eq!(bed.commit(), [WriteJob::DropUnfinished]);
-    assert_eq!(bed.to_master(), [Packet::NotifyReady {}]);
+    assert_eq!(bed.told_master(), [Packet::NotifyReady {}]);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_running_cluster_switches_to_backup_mode_without_being_ready_again() {
     bed.commit();
     answer_last_ids(&mut bed, &[0, 1]);
     assert_eq!(bed.commit(), [WriteJob::SetBackupTid(Some(Tid(9)))]);
-    assert!(bed.to_master().is_empty());
+    assert!(bed.told_master().is_empty());
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn stop_of_operation_leaves_everybody_but_the_master_which_gets_its_answers() {
     bed.commit();
     bed.answer(&Query::FinalTid(Ttid(1)), Answer::FinalTid(None));
     assert_eq!(
-        bed.to_master(),
+        bed.told_master(),
         [Packet::AnswerInformationLocked { ttid: Ttid(10) }, Packet::AnswerFinalTID { tid: None },]
     );
     bed.assert_idle();
@@ -317,10 +317,10 @@ fn before_operation_each_request_sees_what_came_before_it() {
     bed.tell_master(Packet::ValidateTransaction { ttid: Ttid(1), tid: Tid(2) });
     bed.tell_master(Packet::AskLastIDs {});
     bed.tell_master(Packet::StartOperation { backup: false });
-    assert!(bed.reads.is_empty() && bed.to_master().is_empty());
+    assert!(bed.reads.is_empty() && bed.told_master().is_empty());
     bed.commit();
     assert_eq!(bed.reads.len(), 1);
-    assert_eq!(bed.to_master(), [Packet::NotifyReady {}]);
+    assert_eq!(bed.told_master(), [Packet::NotifyReady {}]);
     // Who asks for this has left.
     let mut bed = one_cell(3);
     bed.tell_master(Packet::ValidateTransaction { ttid: Ttid(1), tid: Tid(2) });
@@ -351,7 +351,7 @@ fn loss_of_the_master_starts_the_search_again() {
     assert_eq!(bed.opened.len(), 2);
     bed.accept_by_master(nid(1));
     bed.tell_master(Packet::AskRecovery {});
-    assert!(matches!(bed.to_master()[..], [Packet::AnswerRecovery { .. }]));
+    assert!(matches!(bed.told_master()[..], [Packet::AnswerRecovery { .. }]));
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn a_master_that_has_not_accepted_us_commands_nothing() {
 fn packets_of_another_phase_end_the_link() {
     let (mut bed, _) = Bed::simple();
     bed.tell_master(Packet::AskRecovery {});
-    let sent = bed.to_master();
+    let sent = bed.told_master();
     assert!(matches!(sent[..], [Packet::Error { code: ErrorCode::ProtocolError, .. }]), "{sent:?}");
     assert!(bed.closed.contains(&bed.master));
 
