@@ -110,6 +110,8 @@ impl MysqlDatabase {
 /// An SQLite file and how to open it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqliteDatabase {
+    /// As it was given.
+    pub text: String,
     /// The file. None: in memory, for tests.
     pub path: Option<PathBuf>,
     /// `cache_size`, `journal_mode`, `synchronous`, in the order given, each once; the values
@@ -127,7 +129,7 @@ impl SqliteDatabase {
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some(uri) = text.strip_prefix("file:") else {
             let path = (text != ":memory:").then(|| expand_user(text.as_ref()));
-            return Ok(Self { path, pragmas: Vec::new(), cksumvfs: false });
+            return Ok(Self { text: text.into(), path, pragmas: Vec::new(), cksumvfs: false });
         };
         let uri = uri.split_once('#').map_or(uri, |(uri, _fragment)| uri);
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
@@ -139,7 +141,7 @@ impl SqliteDatabase {
             return Err(format!("no path in URI of SQLite database '{text}'"));
         }
         let path = (path != ":memory:").then(|| path.into());
-        let mut database = Self { path, pragmas: Vec::new(), cksumvfs: false };
+        let mut database = Self { text: text.into(), path, pragmas: Vec::new(), cksumvfs: false };
         let mut seen = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
