@@ -9,6 +9,7 @@ pub mod database;
 pub mod dates;
 pub mod io;
 pub mod links;
+pub mod master;
 pub mod nodes;
 pub mod pacing;
 pub mod partition_table;

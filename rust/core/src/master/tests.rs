@@ -1,0 +1,13 @@
+//! The master, with storages, clients, admins and masters played by hand.
+
+mod administration;
+mod commit;
+mod election;
+mod harness;
+mod identification;
+mod joining;
+mod packs;
+mod recovery;
+mod shutdown;
+mod traces;
+mod verification;
