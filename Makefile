@@ -42,11 +42,11 @@ bench-rust:     ## the benchmarks in Rust; ARGS="-p neo-wire" for some
 fuzz:           ## fuzz every target, SECONDS=60 in all
 	scripts/fuzz.sh $(SECONDS)
 
-soak:           ## kill -9 under load, for hours (not there yet)
-	@echo "make soak: not there yet" >&2; exit 1
+soak:           ## kill -9 of every process under load: KILLS=300
+	scripts/soak.sh $(or $(KILLS),300)
 
-demo:           ## a small application on a cluster (not there yet)
-	@echo "make demo: not there yet" >&2; exit 1
+demo:           ## a small application on a cluster, until Ctrl-C; ONCE=1 ends by itself
+	scripts/demo.sh $(if $(ONCE),--once) $(if $(FOLDER),--folder $(FOLDER)) $(ARGS)
 
 wheel:          ## dist/*.whl for this Python, without debug information
 	scripts/package.sh wheel
