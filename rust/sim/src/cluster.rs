@@ -2,6 +2,7 @@
 
 use neo_core::admin::Admin;
 use neo_core::ctl::{Command, Ctl};
+use neo_core::master::Master;
 
 use crate::bugs::Bugs;
 use crate::host::Kind;
@@ -61,8 +62,8 @@ const DISTURBED_FOR: Time = Time::s(3_000);
 const FAULT: u32 = 0;
 const LOOK: u32 = 1;
 
-const COMMANDS: [&[&str]; 7] = [
-    &["start", "cluster"],
+/// What operators ask. Not to start: on a part of the storages, that may lose transactions.
+const COMMANDS: [&[&str]; 6] = [
     &["print", "cluster"],
     &["print", "node"],
     &["print", "pt"],
@@ -101,6 +102,9 @@ pub fn run(options: Options) -> Report {
             break;
         }
     }
+    if !cluster.ok() {
+        cluster.describe();
+    }
     let world = cluster.world;
     Report {
         seed: options.seed,
@@ -114,6 +118,16 @@ pub fn run(options: Options) -> Report {
 }
 
 fn add_nodes(world: &mut World, scenario: &Scenario) {
+    for n in 0..scenario.masters {
+        let config = scenario.master(n);
+        let rest = |master: &Master| match master.is_at_rest() {
+            true => Ok(()),
+            false => Err("a transaction or a transition is left".into()),
+        };
+        let make = move |random: &mut Random| Master::new(config.clone(), random.entropy());
+        let host = SimpleHost::new(Kind::Master, make, rest);
+        world.add(&format!("M{n}"), Scenario::address(Kind::Master, n), Box::new(host));
+    }
     for n in 0..scenario.storages {
         let host = StorageHost::new(scenario.storage(n), scenario.disk);
         world.add(&format!("S{n}"), Scenario::address(Kind::Storage, n), Box::new(host));
@@ -141,6 +155,17 @@ fn add_nodes(world: &mut World, scenario: &Scenario) {
 impl Cluster {
     fn ok(&self) -> bool {
         self.world.oracle.violations().is_empty()
+    }
+
+    /// The state of every node, for who reads the trace of a failure.
+    fn describe(&mut self) {
+        if self.world.trace.is_verbose() {
+            for node in self.world.nodes() {
+                let text = self.world.host(node).describe();
+                let name = self.world.name(node).to_owned();
+                self.world.trace.line(format_args!("{name} is {text}"));
+            }
+        }
     }
 
     fn boot(&mut self) {

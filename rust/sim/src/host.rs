@@ -144,6 +144,11 @@ pub trait Host {
         Ok(())
     }
 
+    /// Everything about it, for who looks for a bug.
+    fn describe(&self) -> String {
+        String::new()
+    }
+
     /// The storage, if it is one.
     fn storage(&self) -> Option<&StorageHost> {
         None

@@ -1,8 +1,9 @@
 //! What a seed decides before anything happens: sizes, speeds, workload, faults.
 
 use neo_core::client;
+use neo_core::master::{Limits, MasterConfig};
 use neo_core::{admin, storage};
-use neo_wire::{Address, packet::code};
+use neo_wire::{Address, Text, packet::code};
 
 use crate::host::Kind;
 use crate::hosts::client::Workload;
@@ -173,6 +174,19 @@ impl Scenario {
 
     fn master_addresses(&self) -> Vec<Address> {
         (0..self.masters).map(|n| Self::address(Kind::Master, n)).collect()
+    }
+
+    /// Settings of the nth master.
+    #[must_use]
+    pub fn master(&self, n: usize) -> MasterConfig {
+        MasterConfig {
+            masters: self.master_addresses(),
+            autostart: self.storages as u32,
+            partitions: self.partitions,
+            replicas: self.replicas,
+            limits: Limits::default(),
+            ..MasterConfig::new(Text::from(CLUSTER), Self::address(Kind::Master, n))
+        }
     }
 
     /// Settings of the nth storage.

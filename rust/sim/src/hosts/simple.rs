@@ -27,7 +27,7 @@ impl<N> SimpleHost<N> {
     }
 }
 
-impl<N: Node<Event = Nothing>> Host for SimpleHost<N> {
+impl<N: Node<Event = Nothing> + std::fmt::Debug> Host for SimpleHost<N> {
     fn kind(&self) -> Kind {
         self.kind
     }
@@ -60,6 +60,10 @@ impl<N: Node<Event = Nothing>> Host for SimpleHost<N> {
     fn starts_again(&self) -> bool {
         // Commands end by themselves, and nobody types any more.
         self.kind != Kind::Operator || !self.quiet
+    }
+
+    fn describe(&self) -> String {
+        format!("{:#?}", self.core)
     }
 
     fn check_rest(&self) -> Result<(), String> {

@@ -57,6 +57,8 @@ pub struct StorageHost {
     next_wake: u64,
     slow: (Time, Time),
     full_until: Time,
+    /// How the next commit fails.
+    fault: Option<CommitFault>,
 }
 
 impl StorageHost {
@@ -71,6 +73,7 @@ impl StorageHost {
             next_wake: 0,
             slow: (Time::ZERO, Time::ZERO),
             full_until: Time::ZERO,
+            fault: None,
         }
     }
 
@@ -84,6 +87,15 @@ impl StorageHost {
     #[must_use]
     pub fn reader(&self) -> Option<&dyn Reader> {
         self.process.as_ref().map(|process| &*process.reader)
+    }
+
+    /// Whether all its cells are readable. Others learn the outcome of transactions that began
+    /// before the node did when they are replicated, and not before.
+    fn is_complete(&self) -> bool {
+        let Some(reader) = self.reader() else { return false };
+        let own = reader.configuration().ok().and_then(|settings| settings.nid);
+        let rows = reader.table().unwrap_or_default();
+        rows.iter().all(|row| Some(row.nid) != own || row.state.is_readable())
     }
 
     fn later(&mut self, delay: Time, work: Work, turn: &mut Turn<'_>) {
@@ -106,6 +118,8 @@ impl StorageHost {
                     Effect::Write { ticket, jobs } => {
                         inputs.extend(self.write(ticket, jobs, turn));
                     }
+                    // The list of masters only matters to the next process of a real machine.
+                    Effect::SaveMasters(_) => {}
                     Effect::Read { ticket, query } if self.profile.inline_reads => {
                         let answer = self.read(&query, turn.bugs)?;
                         inputs.push_back(Input::Own(Event::Answered { ticket, answer }));
@@ -170,6 +184,8 @@ impl StorageHost {
     fn commit(&mut self, batch: Batch, turn: &mut Turn<'_>) -> Result<(), String> {
         if self.full_until > turn.time {
             self.disk.fail_next_commit(CommitFault::Nothing(Failure::DiskFull));
+        } else if let Some(fault) = self.fault.take() {
+            self.disk.fail_next_commit(fault);
         }
         let Some(process) = &mut self.process else { return Ok(()) };
         let (submissions, durability) = match batch {
@@ -289,10 +305,10 @@ impl Host for StorageHost {
         match fault {
             DiskFault::Slow(latency, until) => self.slow = (latency, until),
             DiskFault::FailedCommit => {
-                self.disk.fail_next_commit(CommitFault::Nothing(failure()));
+                self.fault = Some(CommitFault::Nothing(failure()));
             }
             DiskFault::LyingCommit => {
-                self.disk.fail_next_commit(CommitFault::Everything(failure()));
+                self.fault = Some(CommitFault::Everything(failure()));
             }
             DiskFault::Full(until) => self.full_until = until,
         }
@@ -301,19 +317,24 @@ impl Host for StorageHost {
     fn heal(&mut self) {
         self.slow = (Time::ZERO, Time::ZERO);
         self.full_until = Time::ZERO;
+        self.fault = None;
     }
 
     fn check_rest(&self) -> Result<(), String> {
         let Some(process) = &self.process else {
             return Err("there is no process".into());
         };
-        if !process.core.is_idle() {
+        if !process.core.is_idle() && self.is_complete() {
             return Err("a transaction, a lock or a request is left".into());
         }
         if !process.policy.is_empty() || process.busy || !process.work.is_empty() {
             return Err("its database has something to do".into());
         }
         Ok(())
+    }
+
+    fn describe(&self) -> String {
+        format!("{:#?}", self.core())
     }
 
     fn storage(&self) -> Option<&StorageHost> {

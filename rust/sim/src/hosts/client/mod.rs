@@ -188,6 +188,10 @@ impl Host for ClientHost {
         self.core.is_some() && self.threads.iter().all(Thread::is_over) && self.publishing.is_none()
     }
 
+    fn describe(&self) -> String {
+        format!("{:#?}\n{:#?}\n{:#?}", self.core, self.threads, self.publishing)
+    }
+
     fn check_rest(&self) -> Result<(), String> {
         match self.calls.len() {
             0 => Ok(()),
