@@ -62,7 +62,7 @@ def test_neosimple_runs_until_it_is_interrupted(simple, tmp_path, cmd):
     assert cmd("neoctl", "-a", admin, "print", "cluster").out == "RUNNING\n"
     # As a terminal does: to the whole group.
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(PATIENCE) == 0, process.stderr.read()
+    assert (process.wait(PATIENCE), process.stderr.read()) == (0, "")
     assert cmd("neoctl", "-a", admin, "print", "cluster").code == 1
     assert {x.name for x in tmp_path.glob("*.log")} == {
         "master_0.log",

@@ -1,7 +1,8 @@
 //! `neosimple`: a throw-away cluster (spec tools.md 13.2).
 //!
-//! It stays until Ctrl-C, then stops the nodes in the reverse order of their start. It ends as well
-//! when all nodes did (`neoctl set cluster STOPPING`), and when one failed.
+//! It stays until Ctrl-C, then stops the cluster as an operator does; nodes that do not stop are
+//! told one by one, in the reverse order of their start. It ends as well when all nodes did
+//! (`neoctl set cluster STOPPING`), and when one failed.
 
 mod directory;
 mod launcher;
@@ -18,7 +19,7 @@ use directory::Directory;
 use launcher::Launcher;
 use plan::{NodePlan, Plan};
 use processes::{End, Processes, Signals};
-use watch::Watch;
+use watch::{Shutdown, Watch};
 
 /// Runs the command with the words that follow its name.
 pub(super) fn main(args: &[OsString]) -> Result<(), RunError> {
@@ -51,6 +52,10 @@ async fn serve(launcher: &Launcher, plan: &Plan, directory: &Directory) -> Resul
         Ok(()) => Ok(wait(plan, &mut processes, &mut signals).await),
         Err(error) => Err(error),
     };
+    if matches!(end, Ok(End::Asked)) {
+        let shutdown = Shutdown::start(plan.admin);
+        processes.wait(&mut signals, || shutdown.is_refused()).await;
+    }
     let stopped = processes.stop(&mut signals).await;
     match end? {
         End::Failed(reason) => Err(RunError::Failed(reason)),

@@ -108,6 +108,15 @@ impl Processes {
         failed.map(End::Failed).or(all.then_some(End::All))
     }
 
+    /// Waits for the end of all nodes, which were asked to stop, unless that is `hopeless`.
+    pub(super) async fn wait(&mut self, signals: &mut Signals, hopeless: impl Fn() -> bool) {
+        for _ in 0..PATIENCE_TICKS {
+            if self.look().is_some() || hopeless() || signals.next(true).await {
+                return;
+            }
+        }
+    }
+
     /// Stops nodes one after the other, the last one first. A signal kills those that are left.
     pub(super) async fn stop(mut self, signals: &mut Signals) -> Result<(), RunError> {
         let mut failures = Vec::new();

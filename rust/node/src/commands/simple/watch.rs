@@ -1,4 +1,4 @@
-//! Whether the cluster runs, as its admin knows it.
+//! What is asked of the admin: whether the cluster runs, and to stop it.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use neo_core::ctl::{Command, Ctl, Effect};
-use neo_core::io::Nothing;
+use neo_core::io::{Exit, Nothing};
 use neo_net::{Context, Effects, Shell, ShellConfig};
 use neo_wire::Address;
 
@@ -31,7 +31,7 @@ impl Watch {
         let (running, unwanted) = (watch.running.clone(), watch.unwanted.clone());
         thread::spawn(move || {
             while !unwanted.load(Ordering::Relaxed) {
-                if state(admin).is_some_and(|state| state.trim() == "RUNNING") {
+                if ask(admin, ["print", "cluster"]).is_some_and(|state| state.trim() == "RUNNING") {
                     return running.store(true, Ordering::Relaxed);
                 }
                 thread::sleep(PAUSE);
@@ -51,16 +51,37 @@ impl Drop for Watch {
     }
 }
 
-/// What `neoctl print cluster` prints. None: there is no answer, the admin may be starting.
-fn state(admin: SocketAddr) -> Option<String> {
-    let command = Command::parse(&["print", "cluster"]).ok()??;
+/// Asks the admin to stop all nodes, in a thread of its own.
+pub(super) struct Shutdown {
+    refused: Arc<AtomicBool>,
+}
+
+impl Shutdown {
+    pub(super) fn start(admin: SocketAddr) -> Self {
+        let shutdown = Self { refused: Arc::default() };
+        let refused = shutdown.refused.clone();
+        thread::spawn(move || {
+            let answer = ask(admin, ["set", "cluster", "STOPPING"]);
+            refused.store(answer.is_none(), Ordering::Relaxed);
+        });
+        shutdown
+    }
+
+    /// Whether the nodes will not stop by themselves: the cluster does not run, or has no admin.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+/// What `neoctl` prints. None: it fails.
+fn ask<const N: usize>(admin: SocketAddr, words: [&str; N]) -> Option<String> {
+    let command = Command::parse(&words).ok()??;
     let config = ShellConfig { stop_signals: false, ..ShellConfig::default() };
     let shell = Shell::<Nothing>::bind(config).ok()?;
     let ctl = Ctl::new(Address::from_socket(admin), command).with_timeout(Some(TIMEOUT_MS));
     let text = Rc::new(RefCell::new(String::new()));
-    shell.run(ctl, Text(text.clone())).ok()?;
-    let text = text.take();
-    Some(text)
+    let exit = shell.run(ctl, Text(text.clone())).ok()?;
+    (exit == Exit::Success).then(|| text.take())
 }
 
 struct Text(Rc<RefCell<String>>);
