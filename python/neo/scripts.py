@@ -1,42 +1,44 @@
-"""Console scripts: every command of NEO is in the extension module."""
+"""Console scripts: every command of NEO is in the extension module.
+
+Nothing but it is imported: a node keeps what is loaded here for as long as it runs.
+"""
 
 import sys
-from typing import NoReturn
 
 from neo import _neo
 
 
-def _run(name: str) -> NoReturn:
-    sys.exit(_neo.run([name, *sys.argv[1:]]))
+def _run(name: str) -> int:
+    return _neo.run([name, *sys.argv[1:]])
 
 
-def neomaster() -> NoReturn:
-    _run("neomaster")
+def neomaster() -> int:
+    return _run("neomaster")
 
 
-def neostorage() -> NoReturn:
-    _run("neostorage")
+def neostorage() -> int:
+    return _run("neostorage")
 
 
-def neoadmin() -> NoReturn:
-    _run("neoadmin")
+def neoadmin() -> int:
+    return _run("neoadmin")
 
 
-def neoctl() -> NoReturn:
-    _run("neoctl")
+def neoctl() -> int:
+    return _run("neoctl")
 
 
-def neolog() -> NoReturn:
-    _run("neolog")
+def neolog() -> int:
+    return _run("neolog")
 
 
-def neomigrate() -> NoReturn:
-    _run("neomigrate")
+def neomigrate() -> int:
+    return _run("neomigrate")
 
 
-def neosimple() -> NoReturn:
-    _run("neosimple")
+def neosimple() -> int:
+    return _run("neosimple")
 
 
-def reflink() -> NoReturn:
-    _run("reflink")
+def reflink() -> int:
+    return _run("reflink")
