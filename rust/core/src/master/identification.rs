@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::{Asker, Master, Phase, Question, Turn};
 use crate::io::ConnectionId;
-use crate::nodes::NodeKey;
+use crate::nodes::{NodeKey, NodeRecord};
 
 const ALREADY_CONNECTED: &str = "already connected";
 const RETRY_LATER: &str = "Retry Later";
@@ -124,6 +124,9 @@ impl Master {
         };
         match refusal {
             Refusal::Close(code, text) => self.refuse(turn, from, code, text),
+            Refusal::Conflict(other) if self.evict_for(turn, &original, other) => {
+                self.identify(turn, from, original, probed);
+            }
             Refusal::Conflict(_) if probed => {
                 self.protocol_error(turn, from, ALREADY_CONNECTED);
             }
@@ -180,9 +183,18 @@ impl Master {
         let by_address = request.address.as_ref();
         let by_address = by_address.and_then(|address| self.nodes.find_address(address));
         let is_temporary = request.nid.is_some_and(NodeId::is_temporary);
+        let node_type = request.node_type;
+        let conflict = |record: &NodeRecord, connection| {
+            // A node of another type is another node, alive or not.
+            if record.node_type() == node_type {
+                Refusal::Conflict(connection)
+            } else {
+                Refusal::protocol(ALREADY_CONNECTED)
+            }
+        };
         if let Some((key, record)) = by_address {
             if let Some(connection) = record.identified_connection() {
-                return Err(Refusal::Conflict(connection));
+                return Err(conflict(record, connection));
             }
             let is_same = by_nid.is_none_or(|(other, _)| other == key);
             if !is_same && !is_temporary {
@@ -202,7 +214,7 @@ impl Master {
                     request.nid = None;
                     Ok(None)
                 }
-                Some(connection) => Err(Refusal::Conflict(connection)),
+                Some(connection) => Err(conflict(record, connection)),
                 None => Ok(Some(key)),
             },
         }

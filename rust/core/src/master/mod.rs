@@ -148,8 +148,9 @@ pub struct Master {
     primary_timestamp: Timestamp,
     /// Leaving RECOVERING needs neither autostart nor the presence of everybody (7.4).
     startup_allowed: bool,
-    /// The version of the partition table at the last commit of this primary role: an older one
-    /// may ignore that a storage missed commits. Forgotten if an operator insists.
+    /// The version of the partition table that this primary role began with, or had at its last
+    /// commit: an older one may ignore that a storage missed commits. Forgotten if an operator
+    /// insists.
     least_ptid: Option<Ptid>,
     /// The highest version in this primary role: it is never given again to another table.
     highest_ptid: Option<Ptid>,

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use neo_wire::{Address, ClusterState, NodeId, NodeState, NodeType, Packet, Ptid, Tid};
 use tracing::{info, warn};
 
+use super::identification::Request;
 use super::{Master, Phase, Question, Turn};
-use crate::io::Now;
+use crate::io::{ConnectionId, Now};
 use crate::nodes::NodeKey;
 use crate::partition_table::PartitionTable;
 
@@ -220,21 +221,52 @@ impl Master {
             .filter_map(|(key, address)| Some((*key, is_impostor(*key, address)?)))
             .collect();
         for (key, nid) in impostors {
-            let Some(address) = self.recovery.anonymous.remove(&key) else {
-                continue;
-            };
-            warn!(%nid, %address, "this storage is empty and must not be taken for the owner");
-            let until_ms = turn.now.monotonic_ms + IMPOSTOR_MS;
-            self.recovery.impostors.insert(address, (nid, until_ms));
-            if let Some(connection) = self.nodes.get(key).and_then(|x| x.connection()) {
-                self.hang_up(turn, connection);
+            self.evict(turn, key, nid);
+        }
+    }
+
+    fn evict(&mut self, turn: &mut Turn<'_>, key: NodeKey, nid: NodeId) {
+        let Some(address) = self.recovery.anonymous.remove(&key) else {
+            return;
+        };
+        warn!(%nid, %address, "this storage is empty and must not be taken for the owner");
+        let until_ms = turn.now.monotonic_ms + IMPOSTOR_MS;
+        self.recovery.impostors.insert(address, (nid, until_ms));
+        if let Some(connection) = self.nodes.get(key).and_then(|x| x.connection()) {
+            self.hang_up(turn, connection);
+        }
+        // Its record becomes the one of the owner, of which nothing is known yet.
+        self.nodes.set_address(key, None);
+        if let Some(record) = self.nodes.get_mut(key) {
+            record.id_timestamp = None;
+        }
+        self.tell_nodes(turn, &[key]);
+    }
+
+    /// Takes its NID back from an empty storage that just got it, if another one comes with this
+    /// NID in its database. Returns whether it did.
+    pub(super) fn evict_for(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: &Request,
+        other: ConnectionId,
+    ) -> bool {
+        if self.phase != Phase::Recovering || request.node_type != NodeType::Storage {
+            return false;
+        }
+        let Some((key, record)) = self.nodes.find_connection(other) else {
+            return false;
+        };
+        let is_empty = self.recovery.answer(key).is_some_and(|x| x.ptid.is_none());
+        let address = self.recovery.anonymous.get(&key);
+        let is_elsewhere = address.is_some() && address != request.address.as_ref();
+        let nid = record.nid().filter(|nid| request.nid == Some(*nid));
+        match nid {
+            Some(nid) if is_empty && is_elsewhere => {
+                self.evict(turn, key, nid);
+                true
             }
-            // Its record becomes the one of the owner, of which nothing is known yet.
-            self.nodes.set_address(key, None);
-            if let Some(record) = self.nodes.get_mut(key) {
-                record.id_timestamp = None;
-            }
-            self.tell_nodes(turn, &[key]);
+            _ => false,
         }
     }
 

@@ -167,6 +167,8 @@ impl Master {
         self.truncate_tid = start.truncation;
         self.backup_tid = self.reported_backup_tid().filter(|_| start.truncation.is_none());
         if self.table.ptid().is_some() {
+            // A former primary may have committed with this table as with any.
+            self.least_ptid = self.least_ptid.max(self.table.ptid());
             self.raise_ptid();
             let changes = self.table.outdate(None, |nid| self.nodes.is_running(nid));
             if !changes.is_empty() {

@@ -164,11 +164,19 @@ fn nodes_are_introduced_before_the_table() {
     let admin = bench.admin();
     let (new, _) = bench.identified(storage(None, 2009));
     bench.serve(new, &Database::default());
+    let (other, nid) = bench.identified(storage(Some(storage_nid(8)), 2008));
+    assert_eq!(nid, storage_nid(8));
+    bench.serve(other, &Database::default());
     bench.clear();
     let database = Database::with(5, 1, "UU|UU");
+    // It has the NID of S1: it goes away.
     join(&mut bench, 1, &database);
-    // S2 is known by everybody, the new storage as well.
-    for peer in [admin, new] {
+    assert!(bench.is_closed(new));
+    let (new, nid) = bench.identified(storage(Some(storage_nid(1)), 2009));
+    assert_eq!(nid, storage_nid(3));
+    bench.serve(new, &Database::default());
+    // S2 is known by all, the storages that were there before included.
+    for peer in [admin, other] {
         let mut known = Vec::new();
         for packet in bench.packets(peer) {
             if let Packet::NotifyNodeInformation { nodes, .. } = packet {
@@ -266,7 +274,7 @@ fn a_truncation_is_given_to_all_before_any_executes_it() {
             let (peer, _) = bench.identified(storage(Some(storage_nid(number)), port));
             bench.clear();
             bench.reply(peer, database.answer(&Packet::AskRecovery {}).expect("an answer"));
-            if bench.names(peer) == ["AskPartitionTable"] {
+            if number == order[0] {
                 bench.reply(peer, database.answer(&Packet::AskPartitionTable {}).expect("one"));
             }
             peers.push((number, peer));

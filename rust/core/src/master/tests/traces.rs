@@ -217,7 +217,7 @@ fn loss_and_return_of_a_replica() {
         bench.send(s1, done);
         let change = changes(ptid, &[(partition, 1, CellState::UpToDate)]);
         for peer in [client, running.admin, s1, s2] {
-            assert_eq!(bench.packets(peer), [change.clone()]);
+            assert_eq!(bench.packets(peer), std::slice::from_ref(&change));
         }
     }
     assert_eq!(bench.table(2), "UU|UU");
