@@ -18,8 +18,8 @@ class ClusterTestCase(StorageTestBase):
         # Gives an empty folder.
         ZODB.tests.util.TestCase.setUp(self)
         self._clients = []
-        self.cluster = Cluster(os.path.abspath("cluster"), admin=False, **self.topology)
-        self.cluster.start(wait=None)
+        self.cluster = Cluster(os.path.abspath("cluster"), **self.topology)
+        self.cluster.start()
         self.open()
 
     def open(self, **options):

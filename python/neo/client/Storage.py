@@ -13,11 +13,12 @@ from ZODB.interfaces import (
     IMultiCommitStorage,
     IStorage,
     IStorageIteration,
+    IStorageUndoable,
     ReadVerifyingStorage,
 )
 from zope.interface import implementer
 
-from . import iterators
+from . import iterators, undo
 from .app import Application
 from .exception import NEOStorageError, NEOStorageNotFoundError
 
@@ -32,10 +33,15 @@ def _not_there_yet(what: str) -> NEOStorageError:
     return NEOStorageError(f"{what}: this part is not there yet")
 
 
-@implementer(IStorage, IStorageIteration, IExternalGC, ReadVerifyingStorage, IMultiCommitStorage)
-class Storage(  # type: ignore[misc]
-    ConflictResolution.ConflictResolvingStorage, BaseStorage.BaseStorage
-):
+@implementer(
+    IStorage,
+    IStorageIteration,
+    IStorageUndoable,
+    IExternalGC,
+    ReadVerifyingStorage,
+    IMultiCommitStorage,
+)
+class Storage(ConflictResolution.ConflictResolvingStorage, BaseStorage.BaseStorage):
     """A thin shell: the work is done by `neo._neo.Client`. Threads share it, and each
     transaction is used by one thread at a time.
 
@@ -68,10 +74,11 @@ class Storage(  # type: ignore[misc]
         return True
 
     def __len__(self) -> int:
-        raise _not_there_yet("the number of objects")
+        """The last OID that this process used: an upper bound of the objects it made."""
+        return self.app.last_oid
 
     def getSize(self) -> int:
-        return 0
+        return 300 * len(self)
 
     def registerDB(self, db: Any, limit: Any = None) -> None:
         super().registerDB(db)
@@ -156,19 +163,24 @@ class Storage(  # type: ignore[misc]
             raise POSException.POSKeyError(oid) from None
 
     def supportsUndo(self) -> bool:
-        return False
+        return True
 
-    def undo(self, transaction_id: bytes, transaction: Any) -> tuple[bytes | None, list[bytes]]:
-        if self._is_read_only:
-            raise POSException.ReadOnlyError
-        self.app.context(transaction)
-        raise _not_there_yet("undo")
+    def undo(self, transaction_id: bytes, transaction: Any) -> tuple[None, list[bytes]]:
+        return None, undo.undo(self.app, transaction_id, transaction)
 
-    def undoLog(self, first: int = 0, last: int = -20, filter: Any = None) -> History:
-        raise _not_there_yet("undoLog")
+    def undoLog(
+        self,
+        first: int = 0,
+        last: int = -20,
+        filter: Callable[[dict[str, Any]], bool] | None = None,
+    ) -> History:
+        return undo.log(self.app, first, last, filter)
 
-    def undoInfo(self, first: int = 0, last: int = -20, specification: Any = None) -> History:
-        raise _not_there_yet("undoInfo")
+    def undoInfo(
+        self, first: int = 0, last: int = -20, specification: dict[str, Any] | None = None
+    ) -> History:
+        wanted = (specification or {}).items()
+        return self.undoLog(first, last, lambda entry: wanted <= entry.items())
 
     def copyTransactionsFrom(self, source: Any, verbose: bool = False) -> None:
         iterators.copy(source, self)

@@ -17,7 +17,7 @@ from ZODB.POSException import (
     ReadOnlyError,
     StorageTransactionError,
 )
-from ZODB.utils import p64, u64, z64
+from ZODB.utils import u64, z64
 
 from neo import _neo
 
@@ -140,6 +140,8 @@ class Context:
         self.number: int | None = None
         self.votes: list[bytes] | None = None
         self.failure: Exception | None = None
+        #: What undos stored: a later one may have to merge with it.
+        self.undone: dict[bytes, bytes | None] = {}
 
 
 class Application:
@@ -190,6 +192,7 @@ class Application:
         self._cache = Cache(self.client, size)
         self._max_reconnections = math.inf
         self._transactions: dict[int, Context] = {}
+        self.last_oid = 0
 
     # Connection
 
@@ -233,7 +236,9 @@ class Application:
     def new_oid(self) -> bytes:
         if self.read_only:
             raise ReadOnlyError
-        return self.client.new_oid()
+        oid = self.client.new_oid()
+        self.last_oid = max(self.last_oid, u64(oid))
+        return oid
 
     # Reads
 
@@ -277,7 +282,7 @@ class Application:
         except KeyError:
             raise StorageTransactionError("the transaction was not begun here") from None
 
-    def _number(self, context: Context) -> int:
+    def number(self, context: Context) -> int:
         if context.number is None:
             raise StorageTransactionError("the transaction could not be begun")
         return context.number
@@ -308,20 +313,25 @@ class Application:
         context = self.context(transaction)
         if version:
             raise ValueError("versions do not exist any more")
-        conflict = self.client.store(self._number(context), oid, serial, data)
+        conflict = self.client.store(self.number(context), oid, serial, data)
         if conflict:
-            self._resolve(context, conflict)
+            self.resolve(context, conflict)
 
     def deleteObject(self, oid: bytes, serial: bytes | None, transaction: Any) -> None:
         self.store(oid, serial, None, "", transaction)
 
     def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, transaction: Any) -> None:
         context = self.context(transaction)
-        conflict = self.client.check(self._number(context), oid, serial)
+        conflict = self.client.check(self.number(context), oid, serial)
         if conflict:
-            self._resolve(context, conflict)
+            self.resolve(context, conflict)
 
-    def _resolve(self, context: Context, first: Conflict) -> None:
+    def flush(self, context: Context) -> None:
+        """Waits until everything is stored."""
+        while conflict := self.client.flush(self.number(context)):
+            self.resolve(context, conflict)
+
+    def resolve(self, context: Context, first: Conflict) -> None:
         """Stores again until storing tells about no conflict any more."""
         conflict: Conflict | None = first
         try:
@@ -333,7 +343,7 @@ class Application:
                     # What was committed is not visible yet.
                     self.client.sync()
                 data = self._merge(context.storage, oid, data, base, committed)
-                conflict = self.client.store(self._number(context), oid, committed, data)
+                conflict = self.client.store(self.number(context), oid, committed, data)
         except ConflictError as error:
             # An object is missing from now on.
             context.failure = error
@@ -360,21 +370,21 @@ class Application:
         if context.votes is None:
             if context.failure:
                 raise NEOStorageError("a conflict was not resolved") from context.failure
-            number = self._number(context)
+            number = self.number(context)
             user, description = _text(transaction.user), _text(transaction.description)
             extension = _extension(transaction)
             while True:
                 conflict, votes = self.client.vote(number, user, description, extension)
                 if not conflict:
                     break
-                self._resolve(context, conflict)
+                self.resolve(context, conflict)
             context.votes = votes
         return context.votes
 
     def tpc_finish(self, transaction: Any, f: Callable[[bytes], object] | None = None) -> bytes:
         self.tpc_vote(transaction)
         context = self._transactions.pop(id(transaction))
-        return self.client.finish(self._number(context), f)
+        return self.client.finish(self.number(context), f)
 
     def tpc_abort(self, transaction: Any) -> None:
         context = self._transactions.pop(id(transaction), None)
@@ -387,7 +397,7 @@ class Application:
         self, transaction: Any, tid: bytes, oids: Iterable[bytes] | None = None
     ) -> None:
         """Attaches a pack order to a transaction, that may also write objects."""
-        number = self._number(self.context(transaction))
+        number = self.number(self.context(transaction))
         self.client.set_pack(number, tid, None if oids is None else list(oids))
 
     def pack(self, tid: bytes, oids: Iterable[bytes] | None = None) -> None:
@@ -444,8 +454,3 @@ class MasterList:
             except OSError:
                 logger.warning("can not write %s", self.path, exc_info=True)
             self._saved = masters
-
-
-def following(tid: bytes) -> bytes:
-    """The identifier after this one."""
-    return p64(u64(tid) + 1)

@@ -23,7 +23,7 @@ def compress(value: str) -> bool | tuple[int, int | None]:
     return bool(asBoolean(value))
 
 
-class NeoStorage(BaseConfig):  # type: ignore[misc]
+class NeoStorage(BaseConfig):
     """What the section becomes: open() makes the storage."""
 
     def __init__(self, config: Any) -> None:

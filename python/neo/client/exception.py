@@ -1,7 +1,7 @@
 """What a NEO storage raises besides the exceptions of ZODB."""
 
 from transaction.interfaces import TransientError
-from ZODB.POSException import ReadConflictError, StorageError
+from ZODB.POSException import ReadConflictError, StorageError, UndoError
 
 __all__ = [
     "NEOPrimaryMasterLost",
@@ -13,6 +13,7 @@ __all__ = [
     "NEOStorageReadRetry",
     "NEOStorageWrongChecksum",
     "NEOUndoPackError",
+    "NEOUndoUnknownError",
 ]
 
 
@@ -42,6 +43,10 @@ class NEOStorageCreationUndoneError(NEOStorageDoesNotExistError):
 
 class NEOUndoPackError(NEOStorageNotFoundError):
     """A record that an undo needs was packed."""
+
+
+class NEOUndoUnknownError(UndoError, NEOStorageNotFoundError):
+    """The transaction to undo is unknown."""
 
 
 class NEOStorageWrongChecksum(NEOStorageError):

@@ -15,7 +15,7 @@ from .exception import NEOStorageError, NEOStorageNotFoundError
 PAGE = 100
 
 
-class Transaction(TransactionRecord):  # type: ignore[misc]
+class Transaction(TransactionRecord):
     """A transaction, that gives its records."""
 
     def __init__(self, app: Application, tid: bytes) -> None:
@@ -81,23 +81,24 @@ class Transactions:
         self._page = iter(())
 
 
+def describe(
+    information: tuple[bytes, bytes, bytes, bool, list[bytes]], tid: bytes
+) -> dict[str, Any]:
+    """What is shown of a transaction to people."""
+    user, description, extension, _, _ = information
+    entry: dict[str, Any] = loads(extension) if extension else {}
+    entry.update(time=TimeStamp(tid).timeTime(), user_name=user, description=description)
+    return entry
+
+
 def history(
     app: Application, oid: bytes, size: int, filter: Callable[[dict[str, Any]], bool] | None
 ) -> list[dict[str, Any]]:
     """The last revisions of an object, newest first."""
     result = []
     for serial, length in app.client.history(oid, size):
-        user, description, extension, _, _ = app.client.transaction(serial)
-        entry = loads(extension) if extension else {}
-        entry.update(
-            time=TimeStamp(serial).timeTime(),
-            user_name=user,
-            description=description,
-            tid=serial,
-            serial=serial,
-            version="",
-            size=length,
-        )
+        entry = describe(app.client.transaction(serial), serial)
+        entry.update(tid=serial, serial=serial, version="", size=length)
         if filter is None or filter(entry):
             result.append(entry)
     return result
@@ -127,5 +128,5 @@ def _current(storage: Any, oid: bytes) -> bytes:
     try:
         serial: bytes = storage.getTid(oid)
     except KeyError:
-        return z64
+        return bytes(z64)
     return serial

@@ -47,6 +47,10 @@ pub struct Options {
     pub seed: u64,
 }
 
+/// For an object of an undone transaction: its current revision, the one to go back to if there is
+/// one, and whether the undone one is the current one.
+pub type UndoSerial = (Tid, Option<Tid>, bool);
+
 /// Who must know what other clients commit: ZODB, through its `registerDB`.
 pub trait Publisher: Send + Sync {
     /// Another client committed (spec client.md 4.2, O3 b).
@@ -338,6 +342,59 @@ impl Application {
             Answer::Conflict(conflict) => Ok(Some(with_record(*conflict))),
             _ => Ok(None),
         }
+    }
+
+    /// Waits until every object written so far is stored. A conflict is to be resolved first.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub fn flush(
+        &self,
+        transaction: TransactionKey,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Option<Conflict>, Error> {
+        match self.call(Request::Flush { transaction }, interrupted)? {
+            Answer::Conflict(conflict) => Ok(Some(with_record(*conflict))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Where the data of an undo comes from, for each object that the undone transaction wrote
+    /// (spec client.md 8.1).
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub fn undo_serials(
+        &self,
+        transaction: TransactionKey,
+        undone_tid: Tid,
+        oids: Vec<Oid>,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Vec<(Oid, UndoSerial)>, Error> {
+        let Answer::Begun(ttid) = self.call(Request::Ttid { transaction }, interrupted)? else {
+            return Err(Error::broken("a begin was answered by something else"));
+        };
+        let ltid = self.last_transaction(interrupted)?.next();
+        let (partitions, _) = self
+            .geometry()
+            .ok_or_else(|| ClientError::MasterLost("the primary master was lost".into()))?;
+        let mut by_partition = std::collections::BTreeMap::<_, Vec<Oid>>::new();
+        for oid in oids {
+            by_partition.entry(oid.partition(partitions)).or_default().push(oid);
+        }
+        let mut serials = Vec::new();
+        for (partition, oids) in by_partition {
+            let packet = Packet::AskObjectUndoSerial { ttid, ltid, undone_tid, oids };
+            // Those may have missed what this transaction wrote.
+            let except = self.inner.engine.lock().client.lost_nodes(transaction);
+            let request = Request::Read { key: u64::from(partition.0), packet, except };
+            let Packet::AnswerObjectUndoSerial { objects } = self.packet(request, interrupted)?
+            else {
+                return Err(Error::broken("AskObjectUndoSerial was answered by something else"));
+            };
+            serials.extend(objects.0);
+        }
+        Ok(serials)
     }
 
     /// Attaches a pack order.

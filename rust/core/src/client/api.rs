@@ -74,6 +74,16 @@ pub enum Request {
         /// What.
         write: Write,
     },
+    /// Wait until the master gave the transaction its TTID.
+    Ttid {
+        /// Of this transaction.
+        transaction: TransactionKey,
+    },
+    /// Wait until every object written so far is stored, without voting.
+    Flush {
+        /// In this transaction.
+        transaction: TransactionKey,
+    },
     /// Attach a pack order.
     Pack {
         /// To this transaction.

@@ -61,6 +61,26 @@ impl Client {
         self.progress(key, cx);
     }
 
+    /// The application wants to know the TTID.
+    pub(super) fn ttid(&mut self, call: CallId, key: TransactionKey, cx: &mut Context<'_>) {
+        let result = match self.transactions.get_mut(&key) {
+            None => Err(ClientError::UnknownTransaction),
+            Some(Transaction { error: Some(error), .. }) => Err(error.clone()),
+            Some(Transaction { ttid: Some(ttid), .. }) => Ok(Answer::Begun(*ttid)),
+            Some(transaction) => {
+                transaction.waiting = Some(Waiting::Begin(call));
+                return;
+            }
+        };
+        self.answer(call, result, cx);
+    }
+
+    /// Nodes that a transaction lost: they may have missed what it wrote.
+    #[must_use]
+    pub fn lost_nodes(&self, key: TransactionKey) -> Vec<NodeId> {
+        self.transactions.get(&key).map(|t| t.lost_nodes().collect()).unwrap_or_default()
+    }
+
     /// The application wants its transaction voted.
     pub(super) fn vote(
         &mut self,
@@ -85,10 +105,7 @@ impl Client {
         };
         match transaction.stage {
             Stage::Storing => {
-                let stored = transaction.pending.is_empty()
-                    && transaction.relocks == 0
-                    && transaction.conflicts.is_empty();
-                if let (true, Some(ttid)) = (stored, transaction.ttid) {
+                if let (true, Some(ttid)) = (transaction.is_stored(), transaction.ttid) {
                     transaction.stage = Stage::Voting;
                     self.ask_votes(key, ttid, cx);
                     self.lose_requests(cx);

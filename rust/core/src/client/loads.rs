@@ -207,7 +207,7 @@ impl Loads {
     /// outcome had to be asked for may be older than what is visible already.
     pub fn end(&mut self, tid: Tid) {
         self.publishing = None;
-        let last_tid = self.last_tid.filter(|_| !std::mem::take(&mut self.resetting));
-        self.last_tid = last_tid.max(Some(tid));
+        let resetting = std::mem::take(&mut self.resetting);
+        self.last_tid = self.last_tid.filter(|_| !resetting).max(Some(tid));
     }
 }

@@ -206,6 +206,8 @@ impl Client {
             Request::Write { transaction, write } => self.write(call, transaction, write, cx),
             Request::Vote { transaction, metadata } => self.vote(call, transaction, metadata, cx),
             Request::Finish { transaction } => self.finish(call, transaction, cx),
+            Request::Ttid { transaction } => self.ttid(call, transaction, cx),
+            Request::Flush { transaction } => self.flush(call, transaction, cx),
             Request::Pack { transaction, pack } => {
                 let result = match self.transactions.get_mut(&transaction) {
                     Some(transaction) => {

@@ -64,8 +64,10 @@ pub enum Stage {
 pub enum Waiting {
     /// A write, because too much data is on its way.
     Write(CallId),
-    /// A begin with an imposed TID.
+    /// A begin with an imposed TID, or the TTID.
     Begin(CallId),
+    /// All writes so far.
+    Flush(CallId),
     /// A vote.
     Vote(CallId),
     /// A commit.
@@ -77,7 +79,11 @@ impl Waiting {
     #[must_use]
     pub const fn call(&self) -> CallId {
         match self {
-            Self::Write(call) | Self::Begin(call) | Self::Vote(call) | Self::Finish(call) => *call,
+            Self::Write(call)
+            | Self::Begin(call)
+            | Self::Flush(call)
+            | Self::Vote(call)
+            | Self::Finish(call) => *call,
         }
     }
 }
@@ -225,6 +231,12 @@ impl Transaction {
         self.attempts += 1;
         let (attempt, expected) = (self.attempts, BTreeSet::new());
         self.pending.insert(oid, Pending { write, attempt, expected, locked: false });
+    }
+
+    /// Whether nothing of what was written is waited for.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.pending.is_empty() && self.relocks == 0 && self.conflicts.is_empty()
     }
 
     /// The next conflict to resolve, with what was to be stored.

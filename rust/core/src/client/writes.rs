@@ -119,14 +119,15 @@ impl Client {
             Packet::AnswerStoreObject { conflict: Some(committed) }
             | Packet::AnswerCheckCurrentSerial { conflict: Some(committed) } => {
                 info!(%nid, %oid, %committed, "conflict");
-                if let Some(pending) = current {
-                    pending.expected.remove(&nid);
-                    if !transaction.conflict(oid, committed) {
-                        // It refuses what the others resolved already: it missed a commit.
-                        self.lose_node_of(key, nid);
+                let is_current = current.is_some();
+                let is_news = transaction.conflict(oid, committed);
+                if is_current && is_news {
+                    if let Some(pending) = transaction.pending.get_mut(&oid) {
+                        pending.expected.remove(&nid);
                     }
-                } else {
-                    transaction.conflict(oid, committed);
+                } else if is_current {
+                    // It refuses what the others resolved already: it missed a commit.
+                    self.lose_node_of(key, nid);
                 }
             }
             Packet::Error { code, message } => {
@@ -253,6 +254,17 @@ impl Client {
         transaction.reopen(Write { oid, base, content, data_serial: None });
     }
 
+    /// The application waits for its writes.
+    pub(super) fn flush(&mut self, call: CallId, key: TransactionKey, cx: &mut Context<'_>) {
+        match self.transactions.get_mut(&key) {
+            Some(transaction) => {
+                transaction.waiting = Some(Waiting::Flush(call));
+                self.progress(key, cx);
+            }
+            None => self.answer(call, Err(ClientError::UnknownTransaction), cx),
+        }
+    }
+
     /// Answers the call that waits for a transaction, if what it waits for is there.
     pub(super) fn progress(&mut self, key: TransactionKey, cx: &mut Context<'_>) {
         let published = self.published;
@@ -282,6 +294,12 @@ impl Client {
                 // A limit of 0 means to wait for each, not for ever.
                 let full = transaction.pending_bytes >= self.config.write_buffer.max(1);
                 if !full {
+                    transaction.waiting = None;
+                    self.answer(call, Ok(Answer::Done), cx);
+                }
+            }
+            Waiting::Flush(call) => {
+                if transaction.is_stored() {
                     transaction.waiting = None;
                     self.answer(call, Ok(Answer::Done), cx);
                 }

@@ -262,7 +262,9 @@ impl Client {
         call(py, |interrupted| application.begin(tid, interrupted)).map(|key| key.0)
     }
 
-    /// Stores a record, or deletes the object if there is none. Returns a conflict to resolve.
+    /// Stores a record, or deletes the object if there is none. For an undo, `data_serial` is the
+    /// revision that the data comes from. Returns a conflict to resolve.
+    #[pyo3(signature = (transaction, oid, base, data, data_serial=None))]
     fn store<'py>(
         &self,
         py: Python<'py>,
@@ -270,17 +272,19 @@ impl Client {
         oid: Id,
         base: Option<Id>,
         data: Option<PyBackedBytes>,
+        data_serial: Option<Id>,
     ) -> PyResult<Option<PyConflict<'py>>> {
         let application = self.application()?;
         let key = TransactionKey(transaction);
         let (oid, base) = (oid.oid(), base.map_or(Tid::ZERO, Id::tid));
+        let data_serial = data_serial.map(Id::tid);
         let conflict = call(py, |interrupted| match data.as_deref() {
             Some(data) => {
                 let record = Bytes::copy_from_slice(data);
-                application.store(key, (oid, base), record, None, interrupted)
+                application.store(key, (oid, base), record, data_serial, interrupted)
             }
             None => {
-                let write = Write { oid, base, content: Content::Deleted, data_serial: None };
+                let write = Write { oid, base, content: Content::Deleted, data_serial };
                 application.write(key, write, interrupted)
             }
         })?;
@@ -302,6 +306,32 @@ impl Client {
             application.write(TransactionKey(transaction), write, interrupted)
         })?;
         Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
+    }
+
+    /// Waits until everything is stored. Returns a conflict to resolve before.
+    fn flush<'py>(&self, py: Python<'py>, transaction: u64) -> PyResult<Option<PyConflict<'py>>> {
+        let application = self.application()?;
+        let conflict =
+            call(py, |interrupted| application.flush(TransactionKey(transaction), interrupted))?;
+        Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
+    }
+
+    /// For each object that a transaction wrote: its current revision, the one to go back to, and
+    /// whether the former is of that transaction.
+    fn undo_serials(
+        &self,
+        py: Python<'_>,
+        transaction: u64,
+        undone_tid: Id,
+        oids: Vec<Id>,
+    ) -> PyResult<Vec<reads::UndoSerial>> {
+        let application = self.application()?;
+        let oids = oids.into_iter().map(Id::oid).collect();
+        let key = TransactionKey(transaction);
+        let serials = call(py, |interrupted| {
+            application.undo_serials(key, undone_tid.tid(), oids, interrupted)
+        })?;
+        Ok(serials.into_iter().map(reads::undo_serial_to_python).collect())
     }
 
     /// Attaches a pack order.
@@ -432,6 +462,17 @@ impl Client {
         reads::tids(self, py, (start, stop), length, partition)
     }
 
+    /// TIDs of a partition from the newest one, between two places of that list.
+    fn last_tids(
+        &self,
+        py: Python<'_>,
+        first: u64,
+        last: u64,
+        partition: u32,
+    ) -> PyResult<Vec<Id>> {
+        reads::last_tids(self, py, first, last, partition)
+    }
+
     /// At most `length` OIDs of a partition from `min_oid` on that exist as of a TID, after the one
     /// to go on with.
     fn oids(
@@ -452,7 +493,6 @@ impl Client {
 
     /// Data of a revision (None for a deletion), and the TID of the record it is taken from if it
     /// is another one. Not cached.
-    #[expect(clippy::type_complexity, reason = "a tuple of Python")]
     fn revision<'py>(
         &self,
         py: Python<'py>,

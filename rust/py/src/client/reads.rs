@@ -1,7 +1,7 @@
 //! Reads past the cache: history, iteration, packs (spec client.md 8, 9).
 
 use neo_client::Error;
-use neo_wire::{Digest, Packet, Partition};
+use neo_wire::{Digest, Oid, Packet, Partition};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -63,6 +63,30 @@ pub(super) fn tids(
         Packet::AnswerTIDsFrom { tids } => Ok(tids.into_iter().map(Id::from).collect()),
         other => Err(unexpected(&other)),
     }
+}
+
+/// TIDs of a partition, descending, between two places.
+pub(super) fn last_tids(
+    client: &Client,
+    py: Python<'_>,
+    first: u64,
+    last: u64,
+    partition: u32,
+) -> PyResult<Vec<Id>> {
+    let packet = Packet::AskTIDs { first, last, partition: Partition(partition) };
+    match client.ask(py, u64::from(partition), packet)? {
+        Packet::AnswerTIDs { tids } => Ok(tids.into_iter().map(Id::from).collect()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// OID, current revision, the one to go back to, whether the undone one is current.
+pub(super) type UndoSerial = (Id, Id, Option<Id>, bool);
+
+pub(super) fn undo_serial_to_python(
+    (oid, (current, undo, is_current)): (Oid, neo_client::application::UndoSerial),
+) -> UndoSerial {
+    (oid.into(), current.into(), undo.map(Id::from), is_current)
 }
 
 /// OIDs of a partition that exist as of a TID, ascending, with the one to go on with.

@@ -1,0 +1,139 @@
+"""Undo, and the log of what can be undone (spec client.md 8.1 - 8.3)."""
+
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from heapq import merge
+from typing import Any
+
+from ZODB.POSException import ConflictError, ReadOnlyError, UndoError
+
+from .app import TXN_PACK_DESC, Application, Context
+from .exception import (
+    NEOStorageCreationUndoneError,
+    NEOStorageNotFoundError,
+    NEOUndoPackError,
+    NEOUndoUnknownError,
+)
+from .iterators import describe
+
+#: TIDs asked at once of a partition.
+PAGE = 100
+
+NOT_FOUND = "Object not found while resolving undo conflict"
+MODIFIED = "Some data were modified by a later transaction"
+
+
+def undo(app: Application, transaction_id: bytes, transaction: Any) -> list[bytes]:
+    """Stores what makes a transaction undone; the objects that change.
+
+    `transaction_id` is a TID, or one in base64 as `FileStorage` gives them.
+    """
+    if app.read_only:
+        raise ReadOnlyError
+    context = app.context(transaction)
+    number = app.number(context)
+    undone = transaction_id
+    if len(undone) != 8:
+        undone = b64decode(transaction_id + b"\n")
+    try:
+        oids = app.client.transaction(undone)[4]
+    except NEOStorageNotFoundError as error:
+        raise NEOUndoUnknownError(f"no such transaction: {undone.hex()}") from error
+    try:
+        serials = app.client.undo_serials(number, undone, oids)
+    except NEOUndoPackError:
+        raise
+    except NEOStorageNotFoundError as error:
+        raise UndoError("non-undoable transaction") from error
+    for oid, current, target, is_current in serials:
+        if is_current:
+            data = None if target is None else _revision(app, oid, target)
+            conflict = app.client.store(number, oid, current, data, target)
+        elif target is None:
+            raise UndoError(MODIFIED, oid)
+        else:
+            data = _merge(app, context, oid, current, undone, target)
+            conflict = app.client.store(number, oid, current, data)
+        context.undone[oid] = data
+        if conflict:
+            app.resolve(context, conflict)
+    app.flush(context)
+    return [oid for oid, *_ in serials]
+
+
+def _revision(app: Application, oid: bytes, tid: bytes) -> bytes | None:
+    try:
+        return app.client.load_revision(oid, tid)[0]
+    except NEOStorageCreationUndoneError:
+        return None
+
+
+def _merge(
+    app: Application, context: Context, oid: bytes, current: bytes, undone: bytes, target: bytes
+) -> bytes:
+    """What the object becomes although it was changed after the undone transaction."""
+    try:
+        if oid in context.undone:
+            committed = context.undone[oid]
+        else:
+            committed = app.client.load_revision(oid, current)[0]
+        data = app.client.load_revision(oid, target)[0]
+    except NEOStorageNotFoundError as error:
+        raise UndoError(NOT_FOUND, oid) from error
+    if committed is None:
+        raise UndoError(NOT_FOUND, oid)
+    try:
+        merged: bytes = context.storage.tryToResolveConflict(oid, current, undone, data, committed)
+    except ConflictError as error:
+        raise UndoError(MODIFIED, oid) from error
+    return merged
+
+
+def log(
+    app: Application,
+    first: int,
+    last: int,
+    filter: Callable[[dict[str, Any]], bool] | None,
+) -> list[dict[str, Any]]:
+    """Transactions that can be undone, newest first, from one place of that list to another."""
+    if last < 0:
+        last = first - last
+    result: list[dict[str, Any]] = []
+    place = 0
+    for entry in _entries(app):
+        if place >= last:
+            break
+        if filter is None or filter(entry):
+            if place >= first:
+                result.append(entry)
+            place += 1
+    return result
+
+
+def _entries(app: Application) -> Iterator[dict[str, Any]]:
+    newest = app.last_tid
+    tids = merge(
+        *(_last_tids(app, partition, newest) for partition in range(app.pt.partitions)),
+        reverse=True,
+    )
+    for tid in tids:
+        information = app.client.transaction(tid)
+        _, description, _, packed, oids = information
+        if packed or (description == TXN_PACK_DESC and not oids):
+            continue
+        yield {**describe(information, tid), "id": tid}
+
+
+def _last_tids(app: Application, partition: int, newest: bytes) -> Iterator[bytes]:
+    """TIDs of a partition, descending."""
+    # A commit that was just told may not be readable everywhere: this waits, AskTIDs does not.
+    app.client.tids(newest, newest, 1, partition)
+    place = 0
+    previous = None
+    while tids := app.client.last_tids(place, place + PAGE, partition):
+        # New ones, that were committed meanwhile, shift the others.
+        for tid in tids:
+            if tid <= newest and (previous is None or tid < previous):
+                previous = tid
+                yield tid
+        place += len(tids)
