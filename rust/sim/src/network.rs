@@ -383,7 +383,8 @@ impl Network {
         let ends = connections.flat_map(|connection| {
             [EndRef { connection, side: 0 }, EndRef { connection, side: 1 }]
         });
-        ends.filter(|end| self.is_open(*end) && !self.is_open(end.peer())).collect()
+        let is_gone = |end: EndRef| self.end(end).state == State::Closed;
+        ends.filter(|end| self.is_open(*end) && is_gone(end.peer())).collect()
     }
 
     /// The ends that a node holds, oldest first.

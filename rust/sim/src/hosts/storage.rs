@@ -89,13 +89,14 @@ impl StorageHost {
         self.process.as_ref().map(|process| &*process.reader)
     }
 
-    /// Whether all its cells are readable. Others learn the outcome of transactions that began
-    /// before the node did when they are replicated, and not before.
-    fn is_complete(&self) -> bool {
-        let Some(reader) = self.reader() else { return false };
+    /// Whether it has cells, and all are readable. Others learn the outcome of transactions that
+    /// began before the node did when they are replicated, and not before.
+    fn own_cells(&self) -> (bool, bool) {
+        let Some(reader) = self.reader() else { return (false, false) };
         let own = reader.configuration().ok().and_then(|settings| settings.nid);
         let rows = reader.table().unwrap_or_default();
-        rows.iter().all(|row| Some(row.nid) != own || row.state.is_readable())
+        let mut own = rows.iter().filter(|row| Some(row.nid) == own).peekable();
+        (own.peek().is_some(), own.all(|row| row.state.is_readable()))
     }
 
     fn later(&mut self, delay: Time, work: Work, turn: &mut Turn<'_>) {
@@ -324,7 +325,11 @@ impl Host for StorageHost {
         let Some(process) = &self.process else {
             return Err("there is no process".into());
         };
-        if !process.core.is_idle() && self.is_complete() {
+        let (has_cells, is_complete) = self.own_cells();
+        if has_cells && !process.core.is_operational() {
+            return Err("it does not operate".into());
+        }
+        if !process.core.is_idle() && is_complete {
             return Err("a transaction, a lock or a request is left".into());
         }
         if !process.policy.is_empty() || process.busy || !process.work.is_empty() {
