@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cluster import argv, running
+from cluster import Cluster, argv, running
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,3 +55,25 @@ def cmd(tmp_path):
         return Result(process.returncode, process.stdout, process.stderr)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A cluster that the tests of a module share, and must leave as they found it."""
+    with Cluster(tmp_path_factory.mktemp("cluster"), storages=2, partitions=12) as cluster:
+        cluster.start()
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    """Function that opens a storage; it is closed after the test."""
+    storages = []
+
+    def open(**options):
+        storages.append(cluster.open(**options))
+        return storages[-1]
+
+    yield open
+    for storage in storages:
+        storage.close()

@@ -15,6 +15,13 @@ __all__ = ["resolve_uri"]
 #: Options that neos:// takes from the environment.
 CREDENTIALS = ("ca", "cert", "key")
 
+SCHEMA = """\
+<schema>
+<import package="ZODB"/>
+<import package="neo.client"/>
+</schema>
+"""
+
 CONFIG = """\
 %import neo.client
 <NEOStorage>
@@ -27,9 +34,7 @@ CONFIG = """\
 def _keys() -> frozenset[str]:
     """Keys of the section, both spellings."""
     # As text, so that the one definition of the section is in component.xml.
-    schema = ZConfig.loadSchemaFile(
-        StringIO('<schema><import package="neo.client"/></schema>'), "neo"
-    )
+    schema = ZConfig.loadSchemaFile(StringIO(SCHEMA))
     section = schema.gettype("neostorage")
     return frozenset(key for key, _ in section)
 

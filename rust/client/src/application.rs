@@ -79,7 +79,7 @@ pub(crate) struct Inner {
     pub to_publish: Condvar,
     pub publisher: Mutex<Option<Arc<dyn Publisher>>>,
     pub loads: SharedLoads,
-    oids: Mutex<std::ops::Range<u64>>,
+    pub oids: Mutex<std::ops::Range<u64>>,
     transactions: AtomicU64,
 }
 
@@ -285,8 +285,7 @@ impl Application {
         Ok(oid)
     }
 
-    /// Forgets OIDs that were allocated and not used: another primary would not know them.
-    pub fn forget_oids(&self) {
+    fn forget_oids(&self) {
         *self.inner.oids.lock() = 0..0;
     }
 
@@ -457,6 +456,8 @@ impl Application {
 
     /// Leaves the cluster; later calls fail.
     pub fn close(&self) {
+        self.forget_oids();
+        self.inner.loads.with(|loads| loads.cache.clear());
         let mut engine = self.inner.engine.lock();
         engine.event(Event::Close);
         self.inner.stop_threads(&mut engine);

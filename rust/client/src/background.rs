@@ -113,6 +113,8 @@ impl Inner {
                 self.loads.end(tid);
             }
             Publication::Reset { last_tid } => {
+                // Another primary may not know them.
+                *self.oids.lock() = 0..0;
                 let changed = self.loads.begin(|loads| loads.begin_reset(last_tid));
                 if let Some(publisher) = publisher.filter(|_| changed) {
                     publisher.invalidate_cache();
