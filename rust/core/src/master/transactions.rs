@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use neo_wire::{NodeId, Oid, Packet, Partition, Tid, Ttid};
 
 use super::Asker;
+use crate::io::Entropy;
 use crate::nodes::NodeKey;
 use crate::tid_allocation::{NoTidLeft, next_tid};
 
@@ -63,6 +64,9 @@ pub(super) struct Transactions {
     last_oid: Oid,
     last_tid: Tid,
     first_tid: Tid,
+    /// The greatest TTID given by this master: packets about a transaction that ended may still be
+    /// on their way, so that another one must not have its TTID although the clock goes back.
+    last_ttid: Tid,
 }
 
 impl Default for Transactions {
@@ -75,14 +79,15 @@ impl Default for Transactions {
             last_oid: Oid::ZERO,
             last_tid: Tid::ZERO,
             first_tid: Tid::MAX,
+            last_ttid: Tid::ZERO,
         }
     }
 }
 
 impl Transactions {
-    /// Forgets everything.
+    /// Forgets everything, but not the TTIDs that were given.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self { last_ttid: self.last_ttid, ..Self::default() };
     }
 
     /// Forgets transactions and clients, but not the last identifiers.
@@ -96,6 +101,16 @@ impl Transactions {
     /// Continues from what storages have.
     pub fn start(&mut self, last_tid: Tid, last_oid: Oid, first_tid: Tid) {
         (self.last_tid, self.last_oid, self.first_tid) = (last_tid, last_oid, first_tid);
+    }
+
+    /// Leaves a gap of up to a minute, when the clock is behind what is committed. Other masters,
+    /// or this one in a former life, may have counted from there, and clients may still ask what
+    /// became of the TTIDs they got; nobody remembers those.
+    pub fn leave_gap(&mut self, wall_s: f64, entropy: &mut Entropy) {
+        let is_behind = Tid::from_time(wall_s).is_none_or(|now| now <= self.last_tid);
+        let gap = i64::try_from(entropy.below(1 << 32)).unwrap_or_default();
+        let after_gap = self.last_tid.add_tid(gap).filter(|tid| is_behind && *tid <= Tid::MAX);
+        self.last_ttid = self.last_ttid.max(after_gap.unwrap_or_default());
     }
 
     pub const fn last_tid(&self) -> Tid {
@@ -136,7 +151,7 @@ impl Transactions {
     pub fn floor(&self) -> Tid {
         let ttid = self.pending.last_key_value().map(|(ttid, _)| ttid.as_tid());
         let queued = self.queue.back().and_then(|ttid| self.final_tid(*ttid));
-        let floor = self.last_tid.max(ttid.unwrap_or_default());
+        let floor = self.last_tid.max(self.last_ttid).max(ttid.unwrap_or_default());
         floor.max(queued.unwrap_or_default())
     }
 
@@ -181,6 +196,7 @@ impl Transactions {
                 return Err(concurrent.into());
             }
             let tid = next_tid(wall_s, self.floor(), None).map_err(|error| error.to_string())?;
+            self.last_ttid = tid;
             tid.as_ttid()
         };
         let transaction = Transaction {

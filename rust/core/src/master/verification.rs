@@ -180,6 +180,9 @@ impl Master {
                 let (last_tid, last_oid) = (known.last_tid, known.last_oid);
                 info!(%last_tid, %last_oid, %first_tid, "last identifiers");
                 self.transactions.start(last_tid, last_oid, first_tid);
+                if last_tid > Tid::ZERO {
+                    self.transactions.leave_gap(turn.now.wall_s, &mut self.entropy);
+                }
                 self.truncate_tid = None;
                 self.ask_pack_orders(turn);
             }

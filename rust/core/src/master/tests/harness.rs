@@ -165,6 +165,9 @@ impl Bench {
 
     /// An answer of the peer.
     pub fn answer(&mut self, peer: Peer, msg_id: u32, packet: Packet) {
+        if let Some(asked) = self.asked.get_mut(&(peer.0, packet.code())) {
+            asked.retain(|id| *id != msg_id);
+        }
         let message = Message { msg_id: Some(msg_id), packet };
         self.input(Input::Received { connection: peer.0, message });
     }
