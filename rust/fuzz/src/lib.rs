@@ -109,8 +109,5 @@ fn unhex(text: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     if !rest.is_empty() {
         return Err("odd number of digits".into());
     }
-    pairs
-        .iter()
-        .map(|pair| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?))
-        .collect()
+    pairs.iter().map(|pair| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?)).collect()
 }

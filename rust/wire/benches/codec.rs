@@ -28,10 +28,7 @@ fn store_1kb() -> Message {
         data_serial: None,
         ttid: Ttid(0x040d_30ad_4249_4399),
     };
-    Message {
-        msg_id: Some(1000),
-        packet,
-    }
+    Message { msg_id: Some(1000), packet }
 }
 
 fn answer_64kb() -> Message {
@@ -44,10 +41,7 @@ fn answer_64kb() -> Message {
         data: data(64_000),
         data_serial: None,
     };
-    Message {
-        msg_id: Some(1000),
-        packet,
-    }
+    Message { msg_id: Some(1000), packet }
 }
 
 /// A line of the report.
@@ -60,10 +54,8 @@ impl std::fmt::Display for Case {
     }
 }
 
-const CASES: [Case; 2] = [
-    Case("AskStoreObject 1 kB", store_1kb),
-    Case("AnswerObject 64 kB", answer_64kb),
-];
+const CASES: [Case; 2] =
+    [Case("AskStoreObject 1 kB", store_1kb), Case("AnswerObject 64 kB", answer_64kb)];
 
 fn encoded(message: &Message) -> Bytes {
     let mut out = BytesMut::new();

@@ -83,19 +83,13 @@ impl Address {
     /// The address of a socket in its canonical form: flow and scope of IPv6 are dropped.
     #[must_use]
     pub fn from_socket(address: SocketAddr) -> Self {
-        Self {
-            host: address.ip().to_string().into(),
-            port: address.port(),
-        }
+        Self { host: address.ip().to_string().into(), port: address.port() }
     }
 
     /// The socket address to connect to; `None` if the host is not numeric.
     #[must_use]
     pub fn to_socket(&self) -> Option<SocketAddr> {
-        let host: IpAddr = std::str::from_utf8(self.host.as_bytes())
-            .ok()?
-            .parse()
-            .ok()?;
+        let host: IpAddr = std::str::from_utf8(self.host.as_bytes()).ok()?.parse().ok()?;
         Some(SocketAddr::new(host, self.port))
     }
 }

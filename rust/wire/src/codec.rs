@@ -117,9 +117,7 @@ impl Codec for NodeId {
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        i32::try_from(reader.integer()?)
-            .map(Self)
-            .map_err(|_| DecodeError::Range("nid"))
+        i32::try_from(reader.integer()?).map(Self).map_err(|_| DecodeError::Range("nid"))
     }
 }
 
@@ -195,11 +193,7 @@ impl<T: Codec> Codec for Option<T> {
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        if reader.skip_nil() {
-            Ok(None)
-        } else {
-            T::decode(reader).map(Some)
-        }
+        if reader.skip_nil() { Ok(None) } else { T::decode(reader).map(Some) }
     }
 }
 

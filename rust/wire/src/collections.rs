@@ -21,11 +21,7 @@ impl<K: PartialEq, V> Map<K, V> {
     where
         K: PartialEq<Q>,
     {
-        self.0
-            .iter()
-            .rev()
-            .find(|(k, _)| k == key)
-            .map(|(_, value)| value)
+        self.0.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value)
     }
 }
 
@@ -109,8 +105,6 @@ impl Codec for OidList {
         if !rest.is_empty() {
             return Err(DecodeError::Length("oids"));
         }
-        Ok(Self::Concatenated(
-            chunks.iter().map(|bytes| Oid::from_bytes(*bytes)).collect(),
-        ))
+        Ok(Self::Concatenated(chunks.iter().map(|bytes| Oid::from_bytes(*bytes)).collect()))
     }
 }

@@ -32,19 +32,11 @@ impl Digest {
         for value in values {
             text.clear();
             // Writing to a String can not fail.
-            let _ = if empty {
-                write!(text, "{value}")
-            } else {
-                write!(text, ",{value}")
-            };
+            let _ = if empty { write!(text, "{value}") } else { write!(text, ",{value}") };
             hasher.update(text.as_bytes());
             empty = false;
         }
-        if empty {
-            Self::ZERO
-        } else {
-            Self(hasher.finalize().into())
-        }
+        if empty { Self::ZERO } else { Self(hasher.finalize().into()) }
     }
 }
 
@@ -70,10 +62,7 @@ impl Codec for Digest {
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let bytes = reader
-            .bin()?
-            .try_into()
-            .map_err(|_| DecodeError::Length("digest"))?;
+        let bytes = reader.bin()?.try_into().map_err(|_| DecodeError::Length("digest"))?;
         Ok(Self(bytes))
     }
 }

@@ -76,8 +76,7 @@ impl Framer {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        self.read()
-            .inspect_err(|error| self.failed = Some(error.clone()))
+        self.read().inspect_err(|error| self.failed = Some(error.clone()))
     }
 
     fn read(&mut self) -> Result<Option<Message>, FrameError> {
@@ -95,11 +94,7 @@ impl Framer {
         let received = &self.buffer[..self.buffer.len().min(HANDSHAKE.len())];
         if received != &HANDSHAKE[..received.len()] {
             let neo = received.len() > MAGIC && received[..MAGIC] == HANDSHAKE[..MAGIC];
-            return Err(if neo {
-                FrameError::Version
-            } else {
-                FrameError::NotNeo
-            });
+            return Err(if neo { FrameError::Version } else { FrameError::NotNeo });
         }
         self.greeted = received.len() == HANDSHAKE.len();
         if self.greeted {

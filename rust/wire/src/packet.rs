@@ -54,10 +54,7 @@ pub struct ArgumentSchema {
 impl Packet {
     /// An Error packet.
     pub fn error(code: ErrorCode, message: impl Into<Text>) -> Self {
-        Self::Error {
-            code,
-            message: message.into(),
-        }
+        Self::Error { code, message: message.into() }
     }
 
     /// Success of a request that has no answer packet of its own.

@@ -38,10 +38,7 @@ impl<'a> Reader<'a> {
             rest: frame,
             depth: 0,
             values: frame.len(),
-            memory: frame
-                .len()
-                .saturating_mul(MEMORY_FACTOR)
-                .saturating_add(MEMORY_BASE),
+            memory: frame.len().saturating_mul(MEMORY_FACTOR).saturating_add(MEMORY_BASE),
         }
     }
 
@@ -60,10 +57,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(DecodeError::Truncated)?;
+        let (head, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(head)
     }
@@ -106,10 +100,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// More items than bytes in the packet, or too much memory.
     pub fn room<T>(&mut self, length: usize) -> Result<Vec<T>, DecodeError> {
-        self.values = self
-            .values
-            .checked_sub(length)
-            .ok_or(DecodeError::Truncated)?;
+        self.values = self.values.checked_sub(length).ok_or(DecodeError::Truncated)?;
         self.memory = length
             .checked_mul(size_of::<T>())
             .and_then(|bytes| self.memory.checked_sub(bytes))
@@ -236,11 +227,7 @@ impl<'a> Reader<'a> {
     /// Not a bin.
     pub fn shared_bin(&mut self) -> Result<Bytes, DecodeError> {
         let bytes = self.bin()?;
-        Ok(if bytes.is_empty() {
-            Bytes::new()
-        } else {
-            self.frame.slice_ref(bytes)
-        })
+        Ok(if bytes.is_empty() { Bytes::new() } else { self.frame.slice_ref(bytes) })
     }
 
     /// Reads nil; false if it is something else, which stays.
@@ -256,10 +243,7 @@ impl<'a> Reader<'a> {
 /// The number in the payload of an ext.
 pub(crate) fn enum_number(payload: &[u8]) -> Result<u64, DecodeError> {
     static NO_FRAME: Bytes = Bytes::new();
-    let mut reader = Reader {
-        rest: payload,
-        ..Reader::new(&NO_FRAME)
-    };
+    let mut reader = Reader { rest: payload, ..Reader::new(&NO_FRAME) };
     let number = reader.uint()?;
     if reader.remaining() > 0 {
         return Err(DecodeError::Trailing);

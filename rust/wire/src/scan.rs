@@ -71,10 +71,7 @@ impl Scanner {
     fn complete(&mut self, buffer: &[u8]) -> Option<usize> {
         let length = self.position;
         (length <= buffer.len()).then(|| {
-            *self = Self {
-                levels: std::mem::take(&mut self.levels),
-                ..Self::default()
-            };
+            *self = Self { levels: std::mem::take(&mut self.levels), ..Self::default() };
             length
         })
     }
@@ -89,9 +86,7 @@ impl Scanner {
         let Some(length) = bytes.get(1..1 + width) else {
             return Ok(false);
         };
-        let length = length
-            .iter()
-            .fold(0, |value, byte| value << 8 | u64::from(*byte));
+        let length = length.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
         let header = 1 + width;
         if !self.started {
             return self.first_value(marker, header, length);
@@ -145,11 +140,7 @@ fn length_width(marker: Marker) -> usize {
 /// Bytes that follow the header, and values that follow.
 fn shape(marker: Marker, length: u64) -> Result<(usize, u64), ScanError> {
     let bounded = |limit: u64| {
-        if length > limit {
-            Err(ScanError::TooLong(length))
-        } else {
-            Ok(length)
-        }
+        if length > limit { Err(ScanError::TooLong(length)) } else { Ok(length) }
     };
     Ok(match marker {
         Marker::Reserved => return Err(ScanError::NotMsgpack),

@@ -40,11 +40,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -129,10 +125,7 @@ impl Tid {
         let product = u64::from(fields.low) * 60;
         let microseconds = ((product & 0xffff_ffff) * 1_000_000) >> 32;
         let second = i64::try_from(product >> 32).ok()?;
-        Some((
-            fields.unix_minutes()? * 60 + second,
-            u32::try_from(microseconds).ok()?,
-        ))
+        Some((fields.unix_minutes()? * 60 + second, u32::try_from(microseconds).ok()?))
     }
 
     /// Calendar addition (`addTID` in spec protocol.md 6.3): what overflows the minute is added to

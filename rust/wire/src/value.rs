@@ -54,31 +54,19 @@ impl Value {
     /// The unsigned integer it is.
     #[must_use]
     pub fn as_unsigned(&self) -> Option<u64> {
-        if let Self::Unsigned(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Self::Unsigned(value) = self { Some(*value) } else { None }
     }
 
     /// The text it is.
     #[must_use]
     pub fn as_text(&self) -> Option<&Text> {
-        if let Self::Bin(text) = self {
-            Some(text)
-        } else {
-            None
-        }
+        if let Self::Bin(text) = self { Some(text) } else { None }
     }
 
     /// The array it is.
     #[must_use]
     pub fn as_array(&self) -> Option<&[Value]> {
-        if let Self::Array(items) = self {
-            Some(items)
-        } else {
-            None
-        }
+        if let Self::Array(items) = self { Some(items) } else { None }
     }
 }
 
@@ -125,9 +113,7 @@ fn decode_str(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
         Marker::Str32 => reader.length(4)?,
         other => return Err(DecodeError::Type("a str", other.to_u8())),
     };
-    std::str::from_utf8(reader.take(length)?)
-        .map(Into::into)
-        .map_err(|_| DecodeError::Utf8)
+    std::str::from_utf8(reader.take(length)?).map(Into::into).map_err(|_| DecodeError::Utf8)
 }
 
 fn decode_value(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
@@ -173,10 +159,7 @@ fn decode_enum(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
     match ext {
         0 => CellState::from_number(number).map(Value::CellState),
         1 => ClusterState::from_number(number).map(Value::ClusterState),
-        2 => u8::try_from(number)
-            .ok()
-            .filter(|code| *code < 14)
-            .map(Value::ErrorCode),
+        2 => u8::try_from(number).ok().filter(|code| *code < 14).map(Value::ErrorCode),
         3 => NodeState::from_number(number).map(Value::NodeState),
         4 => NodeType::from_number(number).map(Value::NodeType),
         _ => None,

@@ -70,39 +70,24 @@ fn nids_have_one_canonical_form_at_each_limit() {
         assert_eq!(encode(&NodeId(nid)), bytes);
         assert_eq!(decode(bytes), Ok(NodeId(nid)));
     }
-    assert_eq!(
-        encode(&Value::Negative(i64::MIN)),
-        b"\xd3\x80\x00\x00\x00\x00\x00\x00\x00"
-    );
+    assert_eq!(encode(&Value::Negative(i64::MIN)), b"\xd3\x80\x00\x00\x00\x00\x00\x00\x00");
 }
 
 #[test]
 fn numbers_that_do_not_fit_are_refused() {
     let too_large = b"\xcf\x00\x00\x00\x01\x00\x00\x00\x00";
     assert_eq!(decode::<u32>(too_large), Err(DecodeError::Range("integer")));
-    assert_eq!(
-        decode::<Partition>(too_large),
-        Err(DecodeError::Range("integer"))
-    );
+    assert_eq!(decode::<Partition>(too_large), Err(DecodeError::Range("integer")));
     assert_eq!(decode::<Ptid>(b"\xff"), Err(DecodeError::Range("integer")));
-    assert_eq!(
-        decode::<u64>(b"\xd0\xff"),
-        Err(DecodeError::Range("integer"))
-    );
-    assert_eq!(
-        decode::<NodeId>(b"\xce\x80\x00\x00\x00"),
-        Err(DecodeError::Range("nid"))
-    );
+    assert_eq!(decode::<u64>(b"\xd0\xff"), Err(DecodeError::Range("integer")));
+    assert_eq!(decode::<NodeId>(b"\xce\x80\x00\x00\x00"), Err(DecodeError::Range("nid")));
     assert_eq!(
         decode::<NodeId>(b"\xd3\xff\xff\xff\xff\x7f\xff\xff\xff"),
         Err(DecodeError::Range("nid"))
     );
     let port = b"\x92\xc4\x00\xce\x00\x01\x00\x00";
     assert_eq!(decode::<Address>(port), Err(DecodeError::Range("port")));
-    assert_eq!(
-        decode::<ErrorCode>(&[14]),
-        Err(DecodeError::Enum("ErrorCodes", 14))
-    );
+    assert_eq!(decode::<ErrorCode>(&[14]), Err(DecodeError::Enum("ErrorCodes", 14)));
     assert_eq!(decode::<ErrorCode>(&[13]), Ok(ErrorCode::UndoPackError));
     assert!(decode::<u64>(&encode(&Timestamp(1.0))).is_err());
 }
@@ -112,24 +97,13 @@ fn a_msg_id_is_32_bits_and_nil_in_an_error_only() {
     let ping = |msg_id: &[u8]| scan(&[b"\x93", msg_id, b"\x02\x90"].concat());
     let out_of_range = Err(FrameError::Decode(DecodeError::Range("integer")));
     let nil = Err(FrameError::Decode(DecodeError::Range("msg_id")));
-    assert_eq!(
-        ping(b"\xce\xff\xff\xff\xff").unwrap().unwrap().msg_id,
-        Some(u32::MAX)
-    );
+    assert_eq!(ping(b"\xce\xff\xff\xff\xff").unwrap().unwrap().msg_id, Some(u32::MAX));
     assert_eq!(ping(b"\xcf\x00\x00\x00\x01\x00\x00\x00\x00"), out_of_range);
     assert_eq!(ping(b"\xff"), out_of_range);
     assert_eq!(ping(b"\xc0"), nil);
-    let error = scan(b"\x93\xc0\xcd\x80\x00\x92\x06\xc4\x00")
-        .unwrap()
-        .unwrap();
+    let error = scan(b"\x93\xc0\xcd\x80\x00\x92\x06\xc4\x00").unwrap().unwrap();
     let packet = Packet::error(ErrorCode::ProtocolError, "");
-    assert_eq!(
-        error,
-        Message {
-            msg_id: None,
-            packet
-        }
-    );
+    assert_eq!(error, Message { msg_id: None, packet });
 }
 
 #[test]
@@ -143,10 +117,7 @@ fn timestamps_keep_their_64_bits() {
         assert_eq!(time, time);
         assert_eq!(decode::<Value>(bytes), Ok(Value::Float(time)));
     }
-    assert_ne!(
-        decode::<Timestamp>(negative_zero),
-        decode::<Timestamp>(&encode(&Timestamp(0.0)))
-    );
+    assert_ne!(decode::<Timestamp>(negative_zero), decode::<Timestamp>(&encode(&Timestamp(0.0))));
     // Forms that only the Python NEO accepts, and we as well.
     assert_eq!(decode(b"\xca\x3f\x80\x00\x00"), Ok(Timestamp(1.0)));
     assert_eq!(decode(b"\xd0\xff"), Ok(Timestamp(-1.0)));
@@ -168,10 +139,7 @@ fn a_text_is_any_bytes_but_not_a_str() {
     let text: Text = decode(b"\xc4\x03a\xff\x00").unwrap();
     assert_eq!(text.as_bytes(), b"a\xff\x00");
     assert_eq!(encode(&text), b"\xc4\x03a\xff\x00");
-    assert_eq!(
-        decode::<Text>(b"\xa1a"),
-        Err(DecodeError::Type("a bin", 0xa1))
-    );
+    assert_eq!(decode::<Text>(b"\xa1a"), Err(DecodeError::Type("a bin", 0xa1)));
     assert_eq!(decode::<Value>(b"\xa1\xff"), Err(DecodeError::Utf8));
 }
 
@@ -189,38 +157,14 @@ fn an_entry_that_is_repeated_counts_once_and_travels_twice() {
 fn an_ext_holds_one_number_of_the_right_enumeration() {
     use neo_wire::NodeType;
     assert_eq!(decode(b"\xd4\x04\x03"), Ok(NodeType::Admin));
-    assert_eq!(
-        decode(b"\xc7\x09\x04\xcf\0\0\0\0\0\0\0\x01"),
-        Ok(NodeType::Storage)
-    );
-    assert_eq!(
-        decode::<NodeType>(b"\xd4\x03\x01"),
-        Err(DecodeError::Range("ext type"))
-    );
-    assert_eq!(
-        decode::<NodeType>(b"\xd4\x04\x04"),
-        Err(DecodeError::Enum("NodeTypes", 4))
-    );
-    assert_eq!(
-        decode::<NodeType>(b"\xd5\x04\x01\x01"),
-        Err(DecodeError::Trailing)
-    );
-    assert_eq!(
-        decode::<NodeType>(b"\xc7\x00\x04"),
-        Err(DecodeError::Truncated)
-    );
-    assert_eq!(
-        decode::<NodeType>(b"\xd4\x04\xff"),
-        Err(DecodeError::Range("integer"))
-    );
-    assert_eq!(
-        decode::<Value>(b"\xd4\x02\x0e"),
-        Err(DecodeError::Enum("ext", 14))
-    );
-    assert_eq!(
-        decode::<Value>(b"\xd4\x05\x00"),
-        Err(DecodeError::Enum("ext", 0))
-    );
+    assert_eq!(decode(b"\xc7\x09\x04\xcf\0\0\0\0\0\0\0\x01"), Ok(NodeType::Storage));
+    assert_eq!(decode::<NodeType>(b"\xd4\x03\x01"), Err(DecodeError::Range("ext type")));
+    assert_eq!(decode::<NodeType>(b"\xd4\x04\x04"), Err(DecodeError::Enum("NodeTypes", 4)));
+    assert_eq!(decode::<NodeType>(b"\xd5\x04\x01\x01"), Err(DecodeError::Trailing));
+    assert_eq!(decode::<NodeType>(b"\xc7\x00\x04"), Err(DecodeError::Truncated));
+    assert_eq!(decode::<NodeType>(b"\xd4\x04\xff"), Err(DecodeError::Range("integer")));
+    assert_eq!(decode::<Value>(b"\xd4\x02\x0e"), Err(DecodeError::Enum("ext", 14)));
+    assert_eq!(decode::<Value>(b"\xd4\x05\x00"), Err(DecodeError::Enum("ext", 0)));
 }
 
 /// The framer waits for what is within the limits and refuses one more, on the header alone.
@@ -260,12 +204,7 @@ fn a_packet_is_limited_whatever_it_is_made_of() {
 #[test]
 fn after_an_error_nothing_is_read_any_more() {
     let good = b"\x93\x00\x02\x90";
-    for bad in [
-        &b"\xc1"[..],
-        b"\x93\x00\x02\xc1",
-        b"\x93\x00\x7f\x90",
-        b"\x92\x00\x02",
-    ] {
+    for bad in [&b"\xc1"[..], b"\x93\x00\x02\xc1", b"\x93\x00\x7f\x90", b"\x92\x00\x02"] {
         let mut framer = greeted(&[good, bad, good].concat());
         assert!(matches!(framer.next(), Ok(Some(_))));
         let error = framer.next().unwrap_err();

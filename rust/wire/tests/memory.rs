@@ -179,10 +179,7 @@ fn check_small_items_do_not_become_large_ones() {
                 Err(FrameError::Decode(DecodeError::Memory)) => refused += 1,
                 other => panic!("{other:?}"),
             }
-            assert!(
-                peak <= RECEIVED_FACTOR * bytes.len() + MEMORY_BASE + SLACK,
-                "{name} {peak}"
-            );
+            assert!(peak <= RECEIVED_FACTOR * bytes.len() + MEMORY_BASE + SLACK, "{name} {peak}");
             assert!(peak <= LARGEST_ITEM * bytes.len() + SLACK, "{name} {peak}");
             assert!(size > 100_000 || peak < MEMORY_BASE, "{name} {peak}");
         }

@@ -102,18 +102,11 @@ fn every_recorded_packet_is_the_one_that_was_decoded_before() {
             classes.insert(message.packet.name());
             count += 1;
         }
-        assert!(
-            ways.values().all(|received| received.messages.is_empty()),
-            "{name}"
-        );
+        assert!(ways.values().all(|received| received.messages.is_empty()), "{name}");
     }
     assert_eq!(count, 1008);
-    let never = [
-        "AddPendingNodes",
-        "CloseClient",
-        "NotifyPartitionCorrupted",
-        "ValidateTransaction",
-    ];
+    let never =
+        ["AddPendingNodes", "CloseClient", "NotifyPartitionCorrupted", "ValidateTransaction"];
     for schema in Packet::schemas() {
         assert_ne!(classes.contains(schema.name), never.contains(&schema.name));
     }

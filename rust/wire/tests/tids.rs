@@ -42,14 +42,7 @@ fn check_tid_from_time(line: &Json) {
 fn check_unpack_tid(line: &Json) {
     let tid = tid(string(line, "tid"));
     let fields = TidFields::unpack(tid);
-    let TidFields {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        low,
-    } = fields;
+    let TidFields { year, month, day, hour, minute, low } = fields;
     let expected = ["year", "month", "day", "hour", "minute", "low"].map(|f| small(line, f));
     assert_eq!([year, month, day, hour, minute, low], expected);
     assert_eq!(fields.pack(), Some(tid));
@@ -118,9 +111,7 @@ fn check_store_data(line: &Json) {
     }
     assert!(stored.len() < data.len());
     let mut raw = Vec::new();
-    flate2::read::ZlibDecoder::new(&stored[..])
-        .read_to_end(&mut raw)
-        .unwrap();
+    flate2::read::ZlibDecoder::new(&stored[..]).read_to_end(&mut raw).unwrap();
     assert_eq!(raw, data);
 }
 
@@ -180,14 +171,7 @@ fn every_operation_gives_the_expected_result() {
 
 #[test]
 fn a_date_that_does_not_exist_has_no_time() {
-    let fields = TidFields {
-        year: 2023,
-        month: 2,
-        day: 31,
-        hour: 0,
-        minute: 0,
-        low: 0,
-    };
+    let fields = TidFields { year: 2023, month: 2, day: 31, hour: 0, minute: 0, low: 0 };
     let tid = fields.pack().unwrap();
     assert_eq!(tid.to_time(), None);
     assert_eq!(tid.to_unix_microseconds(), None);
@@ -197,15 +181,7 @@ fn a_date_that_does_not_exist_has_no_time() {
 
 #[test]
 fn no_time_and_no_addition_overflows() {
-    for time in [
-        f64::NAN,
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-        f64::MAX,
-        f64::MIN,
-        -3e9,
-        3e11,
-    ] {
+    for time in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, -3e9, 3e11] {
         assert_eq!(Tid::from_time(time), None, "{time}");
     }
     assert_eq!(Tid::INVALID.add_tid(i64::MAX), None);

@@ -68,10 +68,7 @@ fn every_class_of_packet_is_there() {
 #[test]
 fn malformed_packets_are_refused() {
     let mut count = 0;
-    for line in lines(PACKETS)
-        .iter()
-        .filter(|line| string(line, "name") == "MALFORMED")
-    {
+    for line in lines(PACKETS).iter().filter(|line| string(line, "name") == "MALFORMED") {
         match receive(&HANDSHAKE, &hex(line)) {
             Err(FrameError::Scan(_) | FrameError::Decode(_)) => count += 1,
             other => panic!("{other:?} for {line}"),
@@ -95,11 +92,7 @@ fn only_the_right_handshake_is_accepted() {
             }
             "HANDSHAKE_BAD" => {
                 let version = bytes.starts_with(&HANDSHAKE[..5]);
-                let expected = if version {
-                    FrameError::Version
-                } else {
-                    FrameError::NotNeo
-                };
+                let expected = if version { FrameError::Version } else { FrameError::NotNeo };
                 assert_eq!(receive(&[], &bytes), Err(expected), "{line}");
             }
             _ => continue,
@@ -137,11 +130,7 @@ fn the_table_of_packets_is_that_of_the_specification() {
         };
         assert_eq!(kind, string(line, "kind"), "{}", schema.name);
         assert_eq!(answer, line["answer"], "{}", schema.name);
-        assert_eq!(
-            schema.ignored_when_closed, line["ignore_when_closed"],
-            "{}",
-            schema.name
-        );
+        assert_eq!(schema.ignored_when_closed, line["ignore_when_closed"], "{}", schema.name);
         assert_eq!(schema.directions, line["directions"], "{}", schema.name);
         let arguments: Vec<Json> = schema
             .arguments

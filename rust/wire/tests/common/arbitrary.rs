@@ -44,9 +44,7 @@ fn integer(limit: u64) -> BoxedStrategy<Value> {
 }
 
 fn bytes(length: impl Into<proptest::collection::SizeRange>) -> BoxedStrategy<Value> {
-    vec(any::<u8>(), length)
-        .prop_map(|bytes| Value::Bin(Text(bytes.into())))
-        .boxed()
+    vec(any::<u8>(), length).prop_map(|bytes| Value::Bin(Text(bytes.into()))).boxed()
 }
 
 fn nid() -> BoxedStrategy<Value> {
@@ -59,9 +57,7 @@ fn nid() -> BoxedStrategy<Value> {
 }
 
 fn float() -> BoxedStrategy<Value> {
-    any::<u64>()
-        .prop_map(|bits| Value::Float(Timestamp(f64::from_bits(bits))))
-        .boxed()
+    any::<u64>().prop_map(|bits| Value::Float(Timestamp(f64::from_bits(bits)))).boxed()
 }
 
 /// Values of any type, nested.
@@ -125,20 +121,17 @@ fn parsed(notation: &str) -> BoxedStrategy<Value> {
         "nid" => nid(),
         "f64" => float(),
         "any" => anything(),
-        "oids" => prop_oneof![
-            parsed("[oid]"),
-            (0..20_usize).prop_flat_map(|count| bytes(8 * count)),
-        ]
-        .boxed(),
+        "oids" => {
+            prop_oneof![parsed("[oid]"), (0..20_usize).prop_flat_map(|count| bytes(8 * count)),]
+                .boxed()
+        }
         "addr" => (bytes(0..20), integer(65_535))
             .prop_map(|(host, port)| Value::Array(vec![host, port]))
             .boxed(),
         "node" => parsed("(NodeTypes, ?addr, ?nid, NodeStates, ?f64)"),
         "cell" => parsed("(nid, CellStates)"),
         "CellStates" => select(CellState::ALL).prop_map(Value::CellState).boxed(),
-        "ClusterStates" => select(ClusterState::ALL)
-            .prop_map(Value::ClusterState)
-            .boxed(),
+        "ClusterStates" => select(ClusterState::ALL).prop_map(Value::ClusterState).boxed(),
         "NodeStates" => select(NodeState::ALL).prop_map(Value::NodeState).boxed(),
         "NodeTypes" => select(NodeType::ALL).prop_map(Value::NodeType).boxed(),
         _ => panic!("unknown type {notation:?}"),

@@ -12,9 +12,7 @@ use serde_json::Value as Json;
 
 /// Path of a file of golden data.
 pub fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/data/vectors")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/vectors").join(name)
 }
 
 /// The lines of a file, compressed if its name says so.
@@ -22,17 +20,12 @@ pub fn lines(name: &str) -> Vec<Json> {
     let bytes = std::fs::read(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let text = if name.ends_with(".gz") {
         let mut text = String::new();
-        flate2::read::GzDecoder::new(&bytes[..])
-            .read_to_string(&mut text)
-            .unwrap();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
         text
     } else {
         String::from_utf8(bytes).unwrap()
     };
-    let lines: Vec<Json> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(!lines.is_empty());
     lines
 }
@@ -40,10 +33,7 @@ pub fn lines(name: &str) -> Vec<Json> {
 /// Bytes of a hexadecimal text.
 pub fn unhex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2));
-    (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-        .collect()
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
 }
 
 /// The bytes of the field `hex`.
@@ -53,16 +43,12 @@ pub fn hex(line: &Json) -> Bytes {
 
 /// A field that is a string.
 pub fn string<'a>(line: &'a Json, field: &str) -> &'a str {
-    line[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("no {field} in {line}"))
+    line[field].as_str().unwrap_or_else(|| panic!("no {field} in {line}"))
 }
 
 /// A field that is an integer.
 pub fn integer(line: &Json, field: &str) -> i64 {
-    line[field]
-        .as_i64()
-        .unwrap_or_else(|| panic!("no {field} in {line}"))
+    line[field].as_i64().unwrap_or_else(|| panic!("no {field} in {line}"))
 }
 
 /// The value that its JSON form stands for.
@@ -108,11 +94,7 @@ fn enumeration(name: &str, text: &str) -> Value {
 
 /// The canonical encoding of a line of packets, made from its JSON form alone.
 pub fn canonical(line: &Json) -> Bytes {
-    let packet = Value::Array(
-        ["msg_id", "code", "args"]
-            .map(|name| value(&line[name]))
-            .into(),
-    );
+    let packet = Value::Array(["msg_id", "code", "args"].map(|name| value(&line[name])).into());
     encoded(&packet)
 }
 

@@ -12,26 +12,11 @@ struct Forms {
     long: [Option<u8>; 3],
 }
 
-const BIN: Forms = Forms {
-    short: None,
-    long: [Some(0xc4), Some(0xc5), Some(0xc6)],
-};
-const STR: Forms = Forms {
-    short: Some((0xa0, 32)),
-    long: [Some(0xd9), Some(0xda), Some(0xdb)],
-};
-const ARRAY: Forms = Forms {
-    short: Some((0x90, 16)),
-    long: [None, Some(0xdc), Some(0xdd)],
-};
-const MAP: Forms = Forms {
-    short: Some((0x80, 16)),
-    long: [None, Some(0xde), Some(0xdf)],
-};
-const EXT: Forms = Forms {
-    short: None,
-    long: [Some(0xc7), Some(0xc8), Some(0xc9)],
-};
+const BIN: Forms = Forms { short: None, long: [Some(0xc4), Some(0xc5), Some(0xc6)] };
+const STR: Forms = Forms { short: Some((0xa0, 32)), long: [Some(0xd9), Some(0xda), Some(0xdb)] };
+const ARRAY: Forms = Forms { short: Some((0x90, 16)), long: [None, Some(0xdc), Some(0xdd)] };
+const MAP: Forms = Forms { short: Some((0x80, 16)), long: [None, Some(0xde), Some(0xdf)] };
+const EXT: Forms = Forms { short: None, long: [Some(0xc7), Some(0xc8), Some(0xc9)] };
 
 /// Appends one of the valid encodings of a value.
 pub fn encode(value: &Value, choose: Choose<'_>, out: &mut Vec<u8>) {
