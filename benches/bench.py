@@ -36,8 +36,8 @@ REFERENCE = "zeo"
 POPULATION = 4000
 
 
-def several(clients, seconds):
-    results = clients("commits", seconds=seconds)
+def commits(clients, options):
+    results = clients("commits", count=options.commits // len(clients), seconds=10)
     return sum(x["rate"] for x in results)
 
 
@@ -47,13 +47,13 @@ ROWS = {
         f"commits/s, 1 object of {SMALL} bytes, 1 client",
         True,
         1,
-        lambda clients, options, oids, round: several(clients, options.seconds),
+        lambda clients, options, oids, round: commits(clients, options),
     ),
     "commits-4": (
         f"commits/s, 1 object of {SMALL} bytes, 4 clients",
         True,
         4,
-        lambda clients, options, oids, round: several(clients, options.seconds),
+        lambda clients, options, oids, round: commits(clients, options),
     ),
     "bulk": (
         f"MB/s, {BULK} new objects of {SIZE} bytes in a transaction",
@@ -158,8 +158,7 @@ def run(options, folder):
             contender.count_syncs()
         progress("")
         results = {name: contender.result() for name, contender in contenders.items()}
-    keys = floors[0]
-    return {key: median(x[key] for x in floors) for key in keys}, results
+    return floors, results
 
 
 def progress(text):
@@ -177,7 +176,7 @@ def ratio(results, name, row):
 def report(document):
     """The whole as text (Markdown)."""
     results = document["peers"]
-    floors = document["floors"]
+    floors = {key: [x[key] for x in document["floors"]] for key in document["floors"][0]}
     yield f"{document['date']}, {document['machine']}, {document['rounds']} rounds"
     yield ""
     for name, x in results.items():
@@ -198,17 +197,18 @@ def report(document):
     yield ""
     yield f"In parentheses: how many times better than `{REFERENCE}`."
     yield ""
-    yield "| floor of this machine, same run | us |"
-    yield "|---|---:|"
-    yield f"| append 4 KiB + fdatasync | {floors['fdatasync_us']:.0f} |"
+    yield "| floor of this machine, same run | us | least | most |"
+    yield "|---|---:|---:|---:|"
     for key, what in (
-        ("round_trip_us", "where the system puts both"),
-        ("round_trip_one_cpu_us", "both on one processor"),
-        ("round_trip_two_cpus_us", "on two processors"),
+        ("fdatasync_us", "append 4 KiB + fdatasync"),
+        ("round_trip_us", "loopback round trip, where the system puts both"),
+        ("round_trip_one_cpu_us", "loopback round trip, both on one processor"),
+        ("round_trip_two_cpus_us", "loopback round trip, on two processors"),
     ):
         if key in floors:
-            yield f"| loopback round trip, {what} | {floors[key]:.0f} |"
-    yield from floor_lines(results, floors)
+            numbers = (median(floors[key]), min(floors[key]), max(floors[key]))
+            yield f"| {what} | " + " | ".join(f"{x:.0f}" for x in numbers) + " |"
+    yield from floor_lines(results, {key: median(x) for key, x in floors.items()})
     yield from memory_lines(results)
 
 
@@ -251,7 +251,12 @@ def parse(argv):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5, help="%(default)s")
-    parser.add_argument("--seconds", type=float, default=1, help="of each figure (%(default)s)")
+    parser.add_argument(
+        "--commits", type=int, default=240, help="of each figure of 1 object (%(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="of each figure of cached loads (%(default)s)"
+    )
     parser.add_argument("--peers", default=DEFAULT_PEERS, help="%(default)s")
     parser.add_argument("--rows", default=",".join(ROWS), help="%(default)s")
     parser.add_argument("--json", type=Path, help="where to write all figures")

@@ -63,16 +63,19 @@ def populate(storage, count, seed):
     return oids
 
 
-def commits(storage, barrier, seconds):
-    """Transactions of one small object, always the same one."""
+def commits(storage, barrier, count, seconds):
+    """Transactions of one small object, always the same one: so many, within so much time.
+
+    Not simply during some time: every storage asks the disk for as much.
+    """
     data = os.urandom(SMALL)
     oid = storage.new_oid()
     serial = commit(storage, [(oid, z64, data)])
-    for _ in range(20):
+    for _ in range(10):
         serial = commit(storage, [(oid, serial, data)])
     barrier.wait()
     times = [time.perf_counter()]
-    while times[-1] < times[0] + seconds:
+    while len(times) <= count and times[-1] < times[0] + seconds:
         serial = commit(storage, [(oid, serial, data)])
         times.append(time.perf_counter())
     return {
@@ -239,6 +242,9 @@ class Clients:
             if error:
                 raise RuntimeError(f"{self.peer.name}, {work}: {error}")
         return [result for results, _ in answers for result in results]
+
+    def __len__(self):
+        return len(self.processes) * self.repeat
 
     @property
     def pids(self):

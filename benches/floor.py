@@ -12,7 +12,7 @@ PAGE = 4096
 PACKET = 64
 
 
-def fdatasync_us(folder, count=200):
+def fdatasync_us(folder, count=50):
     """Appending a page to a file and making it durable."""
     path = os.path.join(folder, "floor")
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
@@ -30,7 +30,7 @@ def fdatasync_us(folder, count=200):
     return median(times) * 1e6
 
 
-def round_trip_us(cpus=None, count=2000):
+def round_trip_us(cpus=None, count=500):
     """A small packet there and back between two processes, by TCP on the loopback interface.
 
     `cpus` are the processors of the two; by default, they are where the system puts them.
