@@ -27,6 +27,7 @@ use self::jobs::{Job, Ticket};
 use self::master_link::Phase;
 use self::queues::{DelayedRead, DelayedWrite, Requester};
 use self::transaction::Transaction;
+use self::undo::UndoQuestion;
 use crate::database::{self, CellRow, Configuration, JobResult, Query, WriteJob};
 use crate::io::{ConnectionId, Exit, Input, Node, Now, Output, Outputs, TimerId};
 use crate::links::{Incoming, Links};
@@ -153,6 +154,7 @@ pub struct Storage {
     /// A lock was released: delayed requests are to be tried again before the step ends.
     released: bool,
     read_queue: VecDeque<DelayedRead>,
+    undo_queue: Vec<UndoQuestion>,
     /// Last committed revision of objects, as far as it is known.
     last_serials: BTreeMap<Oid, Tid>,
     /// Bytes of stores that are in memory.
@@ -196,6 +198,7 @@ impl Storage {
             write_queue: Vec::new(),
             released: false,
             read_queue: VecDeque::new(),
+            undo_queue: Vec::new(),
             last_serials: BTreeMap::new(),
             stored_bytes: 0,
         };
@@ -223,6 +226,7 @@ impl Storage {
             && self.read_locks.is_empty()
             && self.write_queue.is_empty()
             && self.read_queue.is_empty()
+            && self.undo_queue.is_empty()
             && self.jobs.is_empty()
     }
 

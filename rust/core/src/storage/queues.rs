@@ -80,6 +80,11 @@ impl Storage {
                 self.try_read(delayed.requester, delayed.request, cx);
             }
         }
+        for question in std::mem::take(&mut self.undo_queue) {
+            if self.links.contains(question.to.connection) {
+                self.try_undo_question(question, cx);
+            }
+        }
         while self.run_writes(cx) {}
     }
 

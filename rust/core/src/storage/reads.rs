@@ -106,7 +106,10 @@ impl Storage {
             ReadRequest::TidsFrom { max, .. } | ReadRequest::OidsFrom { tid: max, .. } => {
                 self.transactions.values().any(|t| t.tid.is_some_and(|tid| tid <= max))
             }
-            _ => false,
+            // A client that was told about a commit must find it. The Python NEO answers at once.
+            ReadRequest::Transaction(tid) => self.transactions.values().any(|t| t.tid == Some(tid)),
+            ReadRequest::Tids { .. } => self.transactions.values().any(|t| t.tid.is_some()),
+            ReadRequest::FinalTid(_) => false,
         }
     }
 

@@ -235,6 +235,7 @@ impl Storage {
         self.replicated.clear();
         self.write_queue.clear();
         self.read_queue.clear();
+        self.undo_queue.clear();
         self.last_serials.clear();
         self.stored_bytes = 0;
     }

@@ -16,7 +16,7 @@ pub(super) type UndoSerial = (Tid, Option<Tid>, bool);
 /// A question that is being answered, object by object.
 #[derive(Debug)]
 pub(super) struct UndoQuestion {
-    to: Requester,
+    pub to: Requester,
     ttid: Ttid,
     /// Snapshot of the client, excluded.
     ltid: Tid,
@@ -35,8 +35,20 @@ impl Storage {
         cx: &mut Context<'_>,
     ) {
         let oids = oids.into();
-        let question = UndoQuestion { to, ttid, ltid, undone, oids, found: Vec::new() };
-        self.next_undo_serial(question, cx);
+        self.try_undo_question(
+            UndoQuestion { to, ttid, ltid, undone, oids, found: Vec::new() },
+            cx,
+        );
+    }
+
+    /// Looks objects up now, or when what is being committed can be read: a client that was told
+    /// about a commit must not undo as if it had not been. The Python NEO answers at once.
+    pub(super) fn try_undo_question(&mut self, question: UndoQuestion, cx: &mut Context<'_>) {
+        if question.oids.iter().any(|oid| self.read_locks.contains_key(oid)) {
+            self.undo_queue.push(question);
+        } else {
+            self.next_undo_serial(question, cx);
+        }
     }
 
     fn next_undo_serial(&mut self, question: UndoQuestion, cx: &mut Context<'_>) {

@@ -93,6 +93,20 @@ fn undo_serials_of_several_objects() {
 }
 
 #[test]
+fn undo_serials_wait_for_what_is_being_committed() {
+    let (mut bed, client) = Bed::simple();
+    bed.lock(client, Ttid(10), Oid(2));
+    bed.vote_and_lock(client, Ttid(10), Tid(12));
+    let (ttid, ltid, undone_tid) = (Ttid(20), Tid(13), Tid(3));
+    let oids = vec![Oid(4), Oid(2)];
+    bed.tell(client, Packet::AskObjectUndoSerial { ttid, ltid, undone_tid, oids });
+    assert!(bed.reads.is_empty());
+    bed.tell_master(Packet::NotifyUnlockInformation { ttid: Ttid(10) });
+    bed.commit();
+    assert_eq!(bed.reads.len(), 1);
+}
+
+#[test]
 fn what_the_client_does_not_see_can_not_be_undone() {
     let (mut bed, client) = Bed::simple();
     let (ttid, ltid, undone_tid) = (Ttid(10), Tid(3), Tid(3));
