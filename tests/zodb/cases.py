@@ -13,6 +13,7 @@ class ClusterTestCase(StorageTestBase):
     """A test with a cluster, and a storage connected to it."""
 
     topology: dict[str, int]
+    use_extension_bytes = True
 
     def setUp(self):
         # Gives an empty folder.

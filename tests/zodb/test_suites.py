@@ -7,11 +7,14 @@ import cases
 from ZODB.tests import (
     BasicStorage,
     ConflictResolution,
+    HistoryStorage,
+    IteratorStorage,
     MTStorage,
     PersistentStorage,
     ReadOnlyStorage,
     RevisionStorage,
     Synchronization,
+    TransactionalUndoStorage,
     testMVCCMappingStorage,
 )
 
@@ -20,14 +23,31 @@ TOPOLOGIES = {
     "Two": {"storages": 2, "partitions": 12},
 }
 
+
+class UndoStorage(
+    TransactionalUndoStorage.TransactionalUndoStorage,
+    ConflictResolution.ConflictResolvingTransUndoStorage,
+):
+    """All that undoes. What packs too waits for packs."""
+
+    testPackAfterUndoDeletion = None
+    testPackAfterUndoManyTimes = None
+    testTransactionalUndoAfterPack = None
+    testTransactionalUndoAfterPackWithObjectUnlinkFromRoot = None
+
+
 MIXINS = (
     BasicStorage.BasicStorage,
     ConflictResolution.ConflictResolvingStorage,
+    HistoryStorage.HistoryStorage,
+    IteratorStorage.IteratorStorage,
+    IteratorStorage.ExtendedIteratorStorage,
     MTStorage.MTStorage,
     PersistentStorage.PersistentStorage,
     ReadOnlyStorage.ReadOnlyStorage,
     RevisionStorage.RevisionStorage,
     Synchronization.SynchronizedStorage,
+    UndoStorage,
     testMVCCMappingStorage.MVCCTests,
 )
 

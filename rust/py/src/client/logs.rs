@@ -175,7 +175,7 @@ struct Text {
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a String does not fail.
-        let _ = if field.name() == "message" {
+        let _ = if field.name() == "message" && self.message.is_empty() {
             write!(self.message, "{value:?}")
         } else {
             write!(self.fields, " {field}={value:?}")
