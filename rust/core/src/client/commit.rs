@@ -194,10 +194,18 @@ impl Client {
             self.end_vote(key, cx);
             return;
         }
-        for (partition, lockless) in &transaction.lockless {
-            let locked = self.table.row(*partition).iter().any(|cell| {
+        let np = self.table.partitions();
+        let Some(ttid) = transaction.ttid else { return };
+        let mut partitions: BTreeSet<_> =
+            transaction.done.keys().map(|oid| oid.partition(np)).collect();
+        partitions.insert(ttid.partition(np));
+        // A node that is not running any more is not in the list of those that failed, although
+        // it may have been the only one.
+        for partition in partitions {
+            let lockless = transaction.lockless.get(&partition);
+            let locked = self.table.row(partition).iter().any(|cell| {
                 !lost.contains(&cell.nid)
-                    && !lockless.contains(&cell.nid)
+                    && lockless.is_none_or(|lockless| !lockless.contains(&cell.nid))
                     && transaction.nodes.contains_key(&cell.nid)
             });
             if !locked {
@@ -210,7 +218,6 @@ impl Client {
         let running =
             |nid: &NodeId| self.nodes.get(nid).is_some_and(|node| node.state == NodeState::Running);
         let failed: Vec<NodeId> = lost.into_iter().filter(running).collect();
-        let Some(ttid) = transaction.ttid else { return };
         if failed.is_empty() {
             transaction.stage = Stage::Voted;
             self.end_vote(key, cx);

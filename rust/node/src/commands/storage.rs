@@ -7,9 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use neo_core::storage::{Config, Storage};
+use neo_store::Writer;
 use neo_store::database::WriteJob;
 use neo_store::sqlite::{self, Options};
-use neo_store::Writer;
 use neo_wire::{NodeId, Text};
 use tracing::{info, warn};
 
@@ -46,9 +46,9 @@ fn run_node(config: StorageConfig) -> Result<(), RunError> {
     let options =
         Options { database: sqlite.text.clone(), dedup: config.dedup, reset: config.reset };
     let mut writer: Box<dyn Writer> = Box::new(sqlite::open(&options).map_err(daemon::failed)?);
-    name_database(writer.as_mut(), &config.node.cluster)?;
-    if config.reset {
-        return writer.close().map_err(daemon::failed);
+    let named = name_database(writer.as_mut(), &config.node.cluster);
+    if named.is_err() || config.reset {
+        return named.and(writer.close().map_err(daemon::failed));
     }
     let device_path = device_path(sqlite.path.as_deref());
     serve(&config, writer, device_path)

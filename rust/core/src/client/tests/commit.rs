@@ -198,6 +198,16 @@ fn nodes_that_are_not_running_need_no_arbitration() {
 }
 
 #[test]
+fn the_only_storage_lost_during_the_vote_and_not_running_any_more() {
+    let mut bed = Bed::begun(ALONE);
+    bed.stored_on_s1();
+    let call = bed.call(vote());
+    bed.nodes(&[(storage(1), NodeState::Down)]);
+    let text = "partition 0 not fully write-locked";
+    assert_eq!(bed.result(call), Err(ClientError::Disconnected(text.into())));
+}
+
+#[test]
 fn an_arbitration_may_refuse() {
     let mut bed = stored_by_both();
     bed.lose(bed.storage(2));

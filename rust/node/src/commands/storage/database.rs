@@ -5,6 +5,7 @@
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use neo_core::storage::{Effect, Event, JobTicket, Storage};
 use neo_net::{Context, Effects, Handle};
@@ -40,9 +41,9 @@ impl Failure {
 
 /// See the module.
 pub(super) struct Database {
-    writer: WriterThread,
-    reader: Box<dyn Reader>,
-    long_reads: Sender<(JobTicket, Query)>,
+    writer: Option<WriterThread>,
+    reader: Option<Box<dyn Reader>>,
+    long_reads: Option<(Sender<(JobTicket, Query)>, JoinHandle<()>)>,
     handle: Handle<Event>,
     failure: Failure,
     list: MasterList,
@@ -67,6 +68,7 @@ impl Database {
             Err(cause) => writer_failure.set(&cause, &writer_handle),
         };
         let writer = WriterThread::spawn(writer, Box::new(completion)).map_err(daemon::failed)?;
+        let (writer, reader, long_reads) = (Some(writer), Some(reader), Some(long_reads));
         Ok(Self { writer, reader, long_reads, handle, failure, list })
     }
 
@@ -80,7 +82,7 @@ fn start_long_reads(
     reader: Box<dyn Reader>,
     handle: Handle<Event>,
     failure: Failure,
-) -> Result<Sender<(JobTicket, Query)>, RunError> {
+) -> Result<(Sender<(JobTicket, Query)>, JoinHandle<()>), RunError> {
     let (sender, receiver) = channel::<(JobTicket, Query)>();
     let read = move || {
         for (ticket, query) in receiver {
@@ -93,8 +95,24 @@ fn start_long_reads(
             }
         }
     };
-    std::thread::Builder::new().name("neo-reader".into()).spawn(read).map_err(daemon::failed)?;
-    Ok(sender)
+    let thread = std::thread::Builder::new().name("neo-reader".into()).spawn(read);
+    Ok((sender, thread.map_err(daemon::failed)?))
+}
+
+/// Leaves everything in one file: the last reader must be gone before the writer is closed.
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.reader = None;
+        if let Some((sender, thread)) = self.long_reads.take() {
+            drop(sender);
+            if thread.join().is_err() {
+                error!("the thread of long reads ended by a panic");
+            }
+        }
+        if let Some(Err(cause)) = self.writer.take().map(WriterThread::stop) {
+            error!("the database is not closed in order, but nothing is lost: {cause}");
+        }
+    }
 }
 
 /// Whether a query may read more than a few pages.
@@ -126,18 +144,23 @@ impl Effects<Storage> for Database {
     fn effect(&mut self, effect: Effect, context: &mut Context<'_, Event>) {
         match effect {
             Effect::Write { ticket, jobs } => {
-                if let Err(cause) = self.writer.submit(Ticket(ticket.0), jobs) {
+                let ticket = Ticket(ticket.0);
+                let submitted = self.writer.as_ref().map(|writer| writer.submit(ticket, jobs));
+                if let Some(Err(cause)) = submitted {
                     self.failure.set(&cause, &self.handle);
                 }
             }
             Effect::Read { ticket, query } if is_long(&query) => {
                 // The thread only ends after it told why.
-                let _ = self.long_reads.send((ticket, query));
+                let _ = self.long_reads.as_ref().map(|(sender, _)| sender.send((ticket, query)));
             }
-            Effect::Read { ticket, query } => match self.reader.answer(&query) {
-                Ok(answer) => context.answer(Event::Answered { ticket, answer }),
-                Err(cause) => self.failure.set(&cause, &self.handle),
-            },
+            Effect::Read { ticket, query } => {
+                match self.reader.as_ref().map(|reader| reader.answer(&query)) {
+                    Some(Ok(answer)) => context.answer(Event::Answered { ticket, answer }),
+                    Some(Err(cause)) => self.failure.set(&cause, &self.handle),
+                    None => {}
+                }
+            }
             Effect::SaveMasters(masters) => self.list.save(&masters),
         }
     }
