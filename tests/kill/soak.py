@@ -2,6 +2,7 @@
 
 import argparse
 import secrets
+import shutil
 import sys
 import tempfile
 import time
@@ -28,7 +29,10 @@ def soak(folder, storages, partitions, kills, seed):
     print(f"transactions: {dict(outcomes or {})}")
     print("\n".join(f"WRONG: {text}" for text in wrong) or "nothing is lost, nothing half there")
     print(f"{time.monotonic() - start:.0f} s", flush=True)
-    return not wrong
+    if wrong:
+        return False
+    shutil.rmtree(folder)
+    return True
 
 
 def main():
