@@ -11,16 +11,20 @@ COMMANDS = Path(sys.executable).parent
 
 
 def start(folder):
-    """A running cluster on SQLite: its process, and what it says of itself."""
+    """The process of a cluster on SQLite."""
     options = ("--adapter", "SQLite", "--name", "demo", "--partitions", "12", "--logger")
     command = [COMMANDS / "neosimple", *options, "--temp_dir", folder, "storage1", "storage2"]
     # Out of the terminal's foreground, for Ctrl-C is ours to hand over.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_running(process, folder):
+    """What the cluster says of itself, once it runs."""
     facts = {}
     for line in process.stdout:
         print(f"  {line}", end="", flush=True)
         if line.startswith("Cluster running"):
-            return process, facts
+            return facts
         key, _, value = line.partition(": ")
         facts[key] = value.strip()
     sys.exit(f"The cluster did not start: neosimple ended with {process.wait()}, see {folder}")
@@ -80,8 +84,9 @@ def main():
     say(f"A cluster in {shown(options.folder)}: a master, an admin and two storages on SQLite")
     # Neither may leave the cluster behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    process, facts = start(options.folder.resolve())
+    process = start(options.folder.resolve())
     try:
+        facts = wait_running(process, options.folder)
         work(facts, options.seconds)
         if not options.once:
             say("Running until Ctrl-C; `make demo` continues with the same data")

@@ -32,6 +32,29 @@ def test_the_demo_ends_by_itself_and_continues_with_the_same_data(tmp_path):
     assert totals[1] > totals[0] > 0
 
 
+def test_the_demo_runs_until_ctrl_c(tmp_path, cmd):
+    command = [sys.executable, ROOT / "scripts" / "demo.py", "--seconds", "0.5"]
+    process = subprocess.Popen(
+        [*command, "--folder", tmp_path / "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    admin = None
+    for line in process.stdout:
+        if line.startswith("Operators:"):
+            admin = line.split()[-1]
+        if line.startswith("== Running until Ctrl-C"):
+            break
+    assert cmd("neoctl", "-a", admin, "print", "cluster").out == "RUNNING\n"
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (0, ""), out
+    assert out.endswith("== The cluster ended with 0\n")
+    assert cmd("neoctl", "-a", admin, "print", "cluster").code == 1
+
+
 @pytest.fixture
 def simple(tmp_path):
     """A neosimple that says it runs, and what it said."""
