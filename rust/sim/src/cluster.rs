@@ -3,6 +3,7 @@
 use neo_core::admin::Admin;
 use neo_core::ctl::{Command, Ctl};
 use neo_core::master::Master;
+use neo_core::storage::Storage;
 
 use crate::bugs::Bugs;
 use crate::host::Kind;
@@ -197,6 +198,15 @@ impl Cluster {
         }
     }
 
+    /// One event in peace.
+    fn look(&mut self) -> bool {
+        let look = self.step();
+        if look {
+            self.world.notice_half_open();
+        }
+        look
+    }
+
     fn fault(&mut self) {
         let World { random, .. } = &mut self.world;
         if self.scenario.faults.is_empty() {
@@ -233,7 +243,7 @@ impl Cluster {
         }
         let end = self.world.now() + RECOVERED_WITHIN;
         let quiet = |world: &World| world.nodes().all(|node| world.host(node).is_quiet());
-        while self.ok() && !(self.step() && quiet(&self.world)) {
+        while self.ok() && !(self.look() && quiet(&self.world)) {
             if self.world.now() > end {
                 let waiting = self.world.nodes().filter(|node| !self.world.host(*node).is_quiet());
                 let names: Vec<&str> = waiting.map(|node| self.world.name(node)).collect();
@@ -243,7 +253,7 @@ impl Cluster {
         }
         self.world.oracle.take_failures();
         let end = self.world.now() + AT_REST_WITHIN;
-        while self.ok() && !(self.step() && self.rest().is_ok()) {
+        while self.ok() && !(self.look() && self.rest().is_ok()) {
             if self.world.now() > end {
                 let text = self.rest().err().unwrap_or_default();
                 self.world.oracle.violation("nothing is left at rest", text);
@@ -261,6 +271,30 @@ impl Cluster {
         for node in self.world.nodes() {
             let result = self.world.host(node).check_rest();
             result.map_err(|text| format!("{}: {text}", self.world.name(node)))?;
+        }
+        if !self.world.is_silent() {
+            return Err("messages are on their way".into());
+        }
+        self.all_operate()
+    }
+
+    /// Every storage operates that has cells in the last partition table.
+    fn all_operate(&self) -> Result<(), String> {
+        let nodes = self.world.nodes();
+        let storages: Vec<_> = nodes
+            .filter_map(|node| {
+                let storage = self.world.host(node).storage()?;
+                let (nid, ptid, rows) = storage.cells()?;
+                let operates = storage.core().is_some_and(Storage::is_operational);
+                Some((self.world.name(node), operates, nid, ptid, rows))
+            })
+            .collect();
+        let last = storages.iter().max_by_key(|(.., ptid, _)| *ptid);
+        let rows = last.map_or(&[][..], |(.., rows)| rows);
+        for (name, operates, nid, ..) in &storages {
+            if !operates && rows.iter().any(|row| Some(row.nid) == *nid) {
+                return Err(format!("{name} does not operate"));
+            }
         }
         Ok(())
     }

@@ -201,7 +201,8 @@ impl Network {
         let connection = self.connections.len() as u32;
         let opener = EndRef { connection, side: 0 };
         // Where nobody is, the opener is its own peer: only a refusal travels.
-        let acceptor = End::new(to.unwrap_or(from), ConnectionId(0), State::Future);
+        let state = if to.is_some() { State::Future } else { State::Closed };
+        let acceptor = End::new(to.unwrap_or(from), ConnectionId(0), state);
         self.connections.push([End::new(from, id, State::Connecting), acceptor]);
         match to {
             Some(_) => self.travel(opener.peer(), Item::Syn, schedule, random),
@@ -365,6 +366,15 @@ impl Network {
                 }
             }
         }
+    }
+
+    /// Whether nothing is on its way, and both ends of every connection know the same.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        let alive = |end: &End| matches!(end.state, State::Open | State::Connecting);
+        let quiet = |end: &End| !alive(end) || end.incoming.is_empty();
+        let mut connections = self.connections.iter();
+        connections.all(|[one, other]| quiet(one) && quiet(other) && alive(one) == alive(other))
     }
 
     /// Directions in which nothing passes, each as often as there are reasons.

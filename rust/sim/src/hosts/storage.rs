@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use neo_core::database::{self, JobOutput, JobResult, Query, WriteJob};
+use neo_core::database::{self, CellRow, JobOutput, JobResult, Query, WriteJob};
 use neo_core::io::{Input, Nothing};
 use neo_core::storage::{Config, Effect, Event, JobTicket, Storage};
 use neo_store::memory::{CommitFault, MemoryDisk, MemoryWriter};
 use neo_store::{Batch, Durability, Failure, Policy, Reader, Submission, Ticket, Writer};
+
+use neo_wire::{NodeId, Ptid};
 
 use crate::bugs::Bugs;
 use crate::host::{DiskFault, Host, Kind, Turn, Wake, common_input, drive};
@@ -89,14 +91,20 @@ impl StorageHost {
         self.process.as_ref().map(|process| &*process.reader)
     }
 
-    /// Whether it has cells, and all are readable. Others learn the outcome of transactions that
-    /// began before the node did when they are replicated, and not before.
-    fn own_cells(&self) -> (bool, bool) {
-        let Some(reader) = self.reader() else { return (false, false) };
-        let own = reader.configuration().ok().and_then(|settings| settings.nid);
-        let rows = reader.table().unwrap_or_default();
-        let mut own = rows.iter().filter(|row| Some(row.nid) == own).peekable();
-        (own.peek().is_some(), own.all(|row| row.state.is_readable()))
+    /// What it knows of the cells of the cluster, with its NID and the version of its table.
+    #[must_use]
+    pub fn cells(&self) -> Option<(Option<NodeId>, Option<Ptid>, Vec<CellRow>)> {
+        let reader = self.reader()?;
+        let settings = reader.configuration().ok()?;
+        Some((settings.nid, settings.ptid, reader.table().ok()?))
+    }
+
+    /// Whether all its cells are readable. Others learn the outcome of transactions that began
+    /// before the node did when they are replicated, and not before.
+    fn is_complete(&self) -> bool {
+        self.cells().is_some_and(|(own, _, rows)| {
+            rows.iter().all(|row| Some(row.nid) != own || row.state.is_readable())
+        })
     }
 
     fn later(&mut self, delay: Time, work: Work, turn: &mut Turn<'_>) {
@@ -325,11 +333,7 @@ impl Host for StorageHost {
         let Some(process) = &self.process else {
             return Err("there is no process".into());
         };
-        let (has_cells, is_complete) = self.own_cells();
-        if has_cells && !process.core.is_operational() {
-            return Err("it does not operate".into());
-        }
-        if !process.core.is_idle() && is_complete {
+        if !process.core.is_idle() && self.is_complete() {
             return Err("a transaction, a lock or a request is left".into());
         }
         if !process.policy.is_empty() || process.busy || !process.work.is_empty() {

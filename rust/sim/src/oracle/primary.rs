@@ -2,7 +2,7 @@
 //!
 //! Two masters that both commit transactions would give the same TID twice, or lose one of two
 //! updates. Elections may overlap for a while, and a former primary may believe that it still is
-//! one; but once another one has locked a transaction on a storage, it locks none any more.
+//! one; but once another one has told a storage to operate, it locks no transaction any more.
 
 use neo_wire::Packet;
 
@@ -15,19 +15,19 @@ type Process = (NodeIndex, u32);
 #[derive(Default)]
 pub struct Primary {
     acting: Option<Process>,
-    former: Vec<Process>,
 }
 
 impl Primary {
     /// A master sends something to a storage that is attached to it.
     pub fn sent(&mut self, from: Process, packet: &Packet) -> Result<(), (&'static str, String)> {
-        if !matches!(packet, Packet::AskLockInformation { .. }) || self.acting == Some(from) {
-            return Ok(());
-        }
-        self.former.extend(self.acting.replace(from));
-        if self.former.contains(&from) {
-            let text = format!("master {from:?} locks a transaction after another one did");
-            return Err(("one primary acts", text));
+        match packet {
+            Packet::StartOperation { .. } => self.acting = Some(from),
+            Packet::AskLockInformation { .. } if self.acting != Some(from) => {
+                let text =
+                    format!("master {from:?} locks a transaction, {:?} operates", self.acting);
+                return Err(("one primary acts", text));
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -40,12 +40,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_former_primary_must_not_come_back() {
+    fn a_former_primary_must_not_come_back_without_starting_operation() {
+        let start = Packet::StartOperation { backup: false };
         let lock = Packet::AskLockInformation { ttid: Ttid(1), tid: Tid(2), pack: false };
+        let (one, other) = ((NodeIndex(0), 1), (NodeIndex(1), 1));
         let mut primary = Primary::default();
-        assert!(primary.sent((NodeIndex(0), 1), &lock).is_ok());
-        assert!(primary.sent((NodeIndex(1), 1), &lock).is_ok());
-        assert!(primary.sent((NodeIndex(0), 2), &lock).is_ok(), "another process");
-        assert!(primary.sent((NodeIndex(1), 1), &lock).is_err());
+        assert!(primary.sent(one, &start).is_ok() && primary.sent(one, &lock).is_ok());
+        assert!(primary.sent(other, &start).is_ok() && primary.sent(other, &lock).is_ok());
+        assert!(primary.sent(one, &lock).is_err());
+        assert!(primary.sent(one, &start).is_ok() && primary.sent(one, &lock).is_ok());
     }
 }

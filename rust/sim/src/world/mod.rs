@@ -11,7 +11,7 @@ use neo_wire::Address;
 
 use crate::bugs::Bugs;
 use crate::host::{Host, Kind, NodeIndex, Wake};
-use crate::network::{EndRef, Item, Network, Profile};
+use crate::network::{EndRef, Item, KEEP_ALIVE, Network, Profile};
 use crate::oracle::Oracle;
 use crate::random::Random;
 use crate::schedule::{Schedule, Time};
@@ -192,6 +192,12 @@ impl World {
         self.slots[node.0].running
     }
 
+    /// Whether no message is on its way.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.network.is_silent()
+    }
+
     /// Whether nothing passes from a node to another one.
     #[must_use]
     pub fn is_blocked(&self, from: NodeIndex, to: NodeIndex) -> bool {
@@ -335,9 +341,11 @@ impl World {
     }
 
     fn bounce(&mut self, node: NodeIndex, end: EndRef) {
-        // A machine without power does not even say that it knows nothing.
         if self.slots[node.0].powered {
             self.network.bounce(end, &mut self.schedule, &mut self.random);
+        } else {
+            // A machine without power does not even say that it knows nothing.
+            self.schedule.after(KEEP_ALIVE, Event::Cut(end.peer()));
         }
     }
 
