@@ -9,8 +9,10 @@
 
 mod admin;
 mod anything;
+mod client;
 mod ctl;
 mod mapping;
 mod master;
 mod player;
+mod storage;
 mod stream;

@@ -108,6 +108,8 @@ pub struct Player<N: Node> {
     timers: BTreeMap<TimerId, u64>,
     now: Now,
     accepted: u64,
+    /// What happens by itself, with its time in seconds.
+    calls: VecDeque<(f64, N::Event)>,
     /// What those that were not recorded answered.
     replies: VecDeque<Input<N::Event>>,
     differences: Vec<String>,
@@ -148,20 +150,43 @@ impl<N: Node> Player<N> {
             timers: BTreeMap::new(),
             now: Now { monotonic_ms: 0, wall_s: 1_795_364_660.0 },
             accepted: 0,
+            calls: VecDeque::new(),
             replies: VecDeque::new(),
             differences: Vec::new(),
+        }
+    }
+
+    /// Gives these events, each before what was recorded later.
+    pub fn calling(mut self, calls: Vec<(f64, N::Event)>) -> Self {
+        self.calls = calls.into();
+        self
+    }
+
+    /// Makes the calls that come before the next event of any track.
+    fn call(&mut self) {
+        let heads = self.tracks.iter().filter_map(|track| {
+            let others = track.events.iter().filter(|event| event.from != track.side);
+            others.map(|event| event.time_s + track.offset_s).next()
+        });
+        let Some(first_s) = heads.min_by(f64::total_cmp) else { return };
+        while let Some((time_s, event)) = self.calls.pop_front_if(|(time_s, _)| *time_s <= first_s)
+        {
+            self.advance((time_s.max(0.0) * 1000.0) as u64);
+            self.input(Input::Own(event));
         }
     }
 
     /// Plays everything. Returns the differences, in words.
     pub fn play(mut self) -> Vec<String> {
         self.input(Input::Start);
+        self.call();
         while let Some(index) = self.next_track() {
             let track = &mut self.tracks[index];
             let Some(event) = track.events.pop_front() else { break };
             let time_ms = ((event.time_s + track.offset_s).max(0.0) * 1000.0) as u64;
             self.advance(time_ms);
             self.feed(index, event);
+            self.call();
         }
         for ((track, conn), connection) in &self.connections {
             for expected in connection.expected.iter().filter(|expected| !expected.matched) {
