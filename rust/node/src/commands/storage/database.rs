@@ -39,11 +39,17 @@ impl Failure {
     }
 }
 
+/// The thread of long reads.
+struct LongReads {
+    queries: Sender<(JobTicket, Query)>,
+    thread: JoinHandle<()>,
+}
+
 /// See the module.
 pub(super) struct Database {
     writer: Option<WriterThread>,
     reader: Option<Box<dyn Reader>>,
-    long_reads: Option<(Sender<(JobTicket, Query)>, JoinHandle<()>)>,
+    long_reads: Option<LongReads>,
     handle: Handle<Event>,
     failure: Failure,
     list: MasterList,
@@ -82,8 +88,8 @@ fn start_long_reads(
     reader: Box<dyn Reader>,
     handle: Handle<Event>,
     failure: Failure,
-) -> Result<(Sender<(JobTicket, Query)>, JoinHandle<()>), RunError> {
-    let (sender, receiver) = channel::<(JobTicket, Query)>();
+) -> Result<LongReads, RunError> {
+    let (queries, receiver) = channel::<(JobTicket, Query)>();
     let read = move || {
         for (ticket, query) in receiver {
             match reader.answer(&query) {
@@ -96,15 +102,15 @@ fn start_long_reads(
         }
     };
     let thread = std::thread::Builder::new().name("neo-reader".into()).spawn(read);
-    Ok((sender, thread.map_err(daemon::failed)?))
+    Ok(LongReads { queries, thread: thread.map_err(daemon::failed)? })
 }
 
 /// Leaves everything in one file: the last reader must be gone before the writer is closed.
 impl Drop for Database {
     fn drop(&mut self) {
         self.reader = None;
-        if let Some((sender, thread)) = self.long_reads.take() {
-            drop(sender);
+        if let Some(LongReads { queries, thread }) = self.long_reads.take() {
+            drop(queries);
             if thread.join().is_err() {
                 error!("the thread of long reads ended by a panic");
             }
@@ -152,7 +158,7 @@ impl Effects<Storage> for Database {
             }
             Effect::Read { ticket, query } if is_long(&query) => {
                 // The thread only ends after it told why.
-                let _ = self.long_reads.as_ref().map(|(sender, _)| sender.send((ticket, query)));
+                let _ = self.long_reads.as_ref().map(|long| long.queries.send((ticket, query)));
             }
             Effect::Read { ticket, query } => {
                 match self.reader.as_ref().map(|reader| reader.answer(&query)) {
