@@ -200,10 +200,15 @@ impl Master {
             if !is_same && !is_temporary {
                 return Err(Refusal::protocol(ALREADY_CONNECTED));
             }
-            // An empty database does not inherit the cells of the one that was there.
-            let is_taken = request.nid.is_none()
-                && record.node_type() == NodeType::Storage
-                && record.nid().is_some_and(|nid| self.table.has_cells(nid));
+            // A storage is its NID: another one, or an empty database, that comes at the address
+            // of one that has cells does not inherit them.
+            let wanted = request.nid.filter(|nid| nid.node_type() == Some(NodeType::Storage));
+            let is_other = |nid| match wanted {
+                Some(wanted) => wanted != nid,
+                None => self.table.has_cells(nid),
+            };
+            let is_taken =
+                record.node_type() == NodeType::Storage && record.nid().is_some_and(is_other);
             return Ok(Some(key).filter(|_| !is_taken));
         }
         match by_nid {
@@ -297,9 +302,9 @@ impl Master {
         if request.node_type == NodeType::Storage && self.may_have_cells_unknown() {
             return self.nodes.random_nid(request.node_type, &mut self.entropy);
         }
+        // Whoever is known at this address was matched, or is somebody else.
         let is_reserved = |nid| self.table.has_cells(nid);
-        let address = request.address.as_ref();
-        self.nodes.first_nid(request.node_type, address, is_reserved)
+        self.nodes.first_nid(request.node_type, None, is_reserved)
     }
 
     /// Steps 5 to 10 of spec master.md 4.2.

@@ -313,7 +313,10 @@ impl Master {
         }
         info!(?truncation, "leaving operation");
         self.highest_ptid = self.highest_ptid.max(self.table.ptid());
-        self.startup_allowed = truncation.is_none() && self.truncate_tid.is_none();
+        // A new database that nothing was committed to may be on some storages, or on none: it is
+        // not made again with less of them than were asked for.
+        let is_known = self.least_ptid.is_some();
+        self.startup_allowed = is_known && truncation.is_none() && self.truncate_tid.is_none();
         self.truncate_tid = truncation;
         self.packs.reset();
         self.readiness = Readiness::default();

@@ -62,7 +62,8 @@ impl Master {
             // No older table, and even less a new one, may take its place.
             return Err(format!("partition table {ptid} is not loaded"));
         }
-        if self.table.ptid().is_some() && self.table.ptid() < self.least_ptid {
+        // Having none at all is worse: empty storages would begin another history.
+        if self.table.ptid() < self.least_ptid {
             return Err("storages that have the last commits are missing".into());
         }
         let required = if self.table.ptid().is_some() {

@@ -4,6 +4,7 @@ mod administration;
 mod commit;
 mod election;
 mod harness;
+mod hostile;
 mod identification;
 mod joining;
 mod packs;

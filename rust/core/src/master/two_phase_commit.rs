@@ -69,7 +69,8 @@ impl Master {
         }
     }
 
-    /// Checks AskFinishTransaction; returns it with the storages that the client could not write to.
+    /// Checks AskFinishTransaction; returns it with the storages that its client could not write
+    /// to.
     fn examine_finish(
         &self,
         client: NodeKey,

@@ -191,8 +191,8 @@ impl Master {
         true
     }
 
-    /// Transactions that are voted and not known to be locked may have been finished, and forgotten,
-    /// by other owners of their metadata (8.1).
+    /// Transactions that are voted and not known to be locked may have been finished, and
+    /// forgotten, by other owners of their metadata (8.1).
     fn plan_final_tids(&mut self) {
         let partitions = self.table.partitions();
         let mut questions = VecDeque::new();

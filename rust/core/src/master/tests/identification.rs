@@ -158,11 +158,12 @@ fn a_storage_that_comes_back_after_a_silent_failure_is_accepted() {
     bench.wait(1);
     assert!(bench.is_closed(running.storages[0]));
     let answer = bench.answer_to(peer, msg_id);
-    let your_nid = Some(storage_nid(1));
-    assert!(
-        matches!(answer, Some(Packet::AcceptIdentification { your_nid: nid, .. }) if nid == your_nid),
-        "{answer:?}"
-    );
+    let expected = Packet::AcceptIdentification {
+        node_type: NodeType::Master,
+        nid: Some(NodeId::new(NodeType::Master, 1)),
+        your_nid: Some(storage_nid(1)),
+    };
+    assert_eq!(answer, Some(expected));
     assert_eq!(bench.table(2), "OU|OU");
 }
 
@@ -197,6 +198,21 @@ fn an_empty_database_does_not_inherit_cells() {
     assert_eq!(bench.node_state(nid), Some(NodeState::Pending));
     assert_eq!(bench.node_state(storage_nid(1)), Some(NodeState::Down));
     assert_eq!(bench.table(3), "OU.|OU.");
+}
+
+#[test]
+fn a_storage_at_the_address_of_another_one_is_itself() {
+    let mut running = Running::new(2, 1);
+    let bench = &mut running.bench;
+    bench.close(running.storages[0]);
+    let (_, nid) = bench.identified(storage(Some(storage_nid(7)), 2001));
+    assert_eq!(nid, storage_nid(7));
+    assert_eq!(bench.node_state(nid), Some(NodeState::Pending));
+    let (_, record) = bench.master.nodes().find_nid(storage_nid(1)).expect("S1");
+    assert_eq!((record.address(), record.state), (None, NodeState::Down));
+    // It comes back elsewhere.
+    let (_, nid) = bench.identified(storage(Some(storage_nid(1)), 2010));
+    assert_eq!(bench.node_state(nid), Some(NodeState::Running));
 }
 
 #[test]
