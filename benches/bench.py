@@ -32,6 +32,9 @@ DEFAULT_PEERS = "neo,neo-plain,neo-2,zeo,filestorage,relstorage,relstorage-norma
 #: What others are compared with.
 REFERENCE = "zeo"
 
+#: Share of processor time that nobody uses while nothing is measured, on a calm machine.
+CALM = 0.9
+
 #: Objects that are there to be read.
 POPULATION = 4000
 
@@ -118,8 +121,12 @@ class Contender:
 
     def measure(self, row, options, round):
         _, _, count, work = ROWS[row]
-        figure = work(self.clients[count], options, self.oids, round)
-        self.figures.setdefault(row, []).append(figure)
+        return work(self.clients[count], options, self.oids, round)
+
+    def keep(self, figures):
+        """Takes the figures of a round, by row."""
+        for row, figure in figures.items():
+            self.figures.setdefault(row, []).append(figure)
 
     def close(self):
         for clients in self.clients.values():
@@ -145,20 +152,47 @@ def run(options, folder):
             contender = contenders[name] = Contender(name, folder)
             stack.callback(contender.close)
         floors = []
-        for round in range(options.rounds):
-            floors.append(floor.measure(folder))
-            for row in options.rows:
-                # Nobody is always the first one.
-                order = options.peers[round % len(contenders) :] + options.peers[:round]
-                for name in dict.fromkeys(order + options.peers):
-                    progress(f"round {round + 1}/{options.rounds}, {row}, {name}")
-                    contenders[name].measure(row, options, round)
+        while len(floors) < options.rounds:
+            if calm(options):
+                figures = floor.measure(folder), one_round(contenders, options, len(floors))
+                if calm(options, wait=False):
+                    floors.append(figures[0])
+                    for name, contender in contenders.items():
+                        contender.keep(figures[1][name])
         for name, contender in contenders.items():
             progress(f"counting fsync, {name}")
             contender.count_syncs()
         progress("")
         results = {name: contender.result() for name, contender in contenders.items()}
     return floors, results
+
+
+def one_round(contenders, options, round):
+    """Figures by peer and row."""
+    figures = {name: {} for name in contenders}
+    # Nobody is always the first one.
+    first = round % len(contenders)
+    order = options.peers[first:] + options.peers[:first]
+    for row in options.rows:
+        for name in order:
+            progress(f"round {round + 1}/{options.rounds}, {row}, {name}")
+            figures[name][row] = contenders[name].measure(row, options, round)
+    return figures
+
+
+def calm(options, wait=True):
+    """Whether others leave the machine alone, now that nothing is measured."""
+    while options.patience > 0:
+        start = time.monotonic()
+        idle = floor.idle_share()
+        if idle >= CALM:
+            return True
+        if not wait:
+            progress(f"a round is repeated: the machine is {idle:.0%} idle")
+            return False
+        progress(f"waiting, the machine is {idle:.0%} idle")
+        options.patience -= time.monotonic() - start
+    return True
 
 
 def progress(text):
@@ -259,6 +293,13 @@ def parse(argv):
     )
     parser.add_argument("--peers", default=DEFAULT_PEERS, help="%(default)s")
     parser.add_argument("--rows", default=",".join(ROWS), help="%(default)s")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0,
+        help="seconds to wait, in all, for a machine that does nothing else before and after"
+        " each round (%(default)s)",
+    )
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--folder", help="of the databases, on the disk to try (var/)")
     options = parser.parse_args(argv)

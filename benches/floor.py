@@ -73,6 +73,20 @@ def echo(listener, cpu):
             peer.send(packet)
 
 
+def idle_share(seconds=1.0):
+    """Share of processor time that nobody uses."""
+
+    def times():
+        with open("/proc/stat") as file:
+            values = [int(word) for word in file.readline().split()[1:9]]
+        return values[3] + values[4], sum(values)
+
+    idle, total = times()
+    time.sleep(seconds)
+    idle_later, total_later = times()
+    return (idle_later - idle) / max(total_later - total, 1)
+
+
 def measure(folder):
     cpus = sorted(os.sched_getaffinity(0))
     result = {
