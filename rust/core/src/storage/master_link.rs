@@ -1,6 +1,6 @@
 //! The primary master: found, followed, obeyed (spec storage.md 3).
 
-use neo_wire::{ClusterState, Map, NodeInfo, NodeState, NodeType, Packet, Timestamp};
+use neo_wire::{ClusterState, ErrorCode, Map, NodeInfo, NodeState, NodeType, Packet, Timestamp};
 use tracing::{info, warn};
 
 use super::jobs::Job;
@@ -42,8 +42,17 @@ impl Storage {
 
     pub(super) fn master_identified(&mut self, packet: Packet, cx: &mut Context<'_>) {
         let outcome = self.search.on_identification(packet, cx.now, &mut self.links, cx.out);
-        let Identification::Accepted { own, .. } = outcome else {
-            return;
+        let own = match outcome {
+            Identification::Accepted { own, .. } => own,
+            Identification::Refused { code: ErrorCode::ProtocolError, .. } => {
+                // Another storage may have got the same NID, from another master or because ours
+                // was not known any more. Before there is a table, nothing depends on it.
+                if self.table.ptid().is_none() {
+                    self.asked_nid = self.config.nid;
+                }
+                return;
+            }
+            _ => return,
         };
         if self.nid != Some(own) {
             info!(nid = %own, "new NID");
