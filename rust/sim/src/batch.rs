@@ -42,6 +42,8 @@ pub struct Summary {
     pub least_events: u64,
     /// Commits in all.
     pub commits: u64,
+    /// Databases that had to be made again.
+    pub restarts: u64,
     /// Virtual time in all.
     pub time: Time,
     /// Faults made.
@@ -59,6 +61,7 @@ impl Summary {
         self.runs += 1;
         self.events += report.events;
         self.commits += report.commits;
+        self.restarts += report.restarts;
         self.time = self.time + report.time;
         self.coverage.add(&report.coverage);
         if !report.violations.is_empty() {
@@ -85,6 +88,7 @@ pub fn simulate(options: Options) -> Report {
         Report {
             seed: options.seed,
             violations: vec![violation],
+            restarts: 0,
             events: 0,
             time: Time::ZERO,
             commits: 0,

@@ -38,6 +38,8 @@ pub struct Report {
     pub seed: u64,
     /// What is wrong.
     pub violations: Vec<Violation>,
+    /// How often the creation of the database was interrupted and had to be begun again.
+    pub restarts: u64,
     /// Events handled.
     pub events: u64,
     /// Virtual time that passed.
@@ -77,6 +79,8 @@ struct Cluster {
     world: World,
     scenario: Scenario,
     disturbed: bool,
+    /// How often an operator began again with empty disks.
+    restarts: u64,
 }
 
 /// Simulates one seed.
@@ -87,7 +91,7 @@ pub fn run(options: Options) -> Report {
     let mut world = World::new(random.fork(), scenario.network, options.bugs, options.lines);
     world.trace.line(format_args!("seed {}: {scenario:?}", options.seed));
     add_nodes(&mut world, &scenario);
-    let mut cluster = Cluster { world, scenario, disturbed: false };
+    let mut cluster = Cluster { world, scenario, disturbed: false, restarts: 0 };
     cluster.boot();
     for round in 1..=ROUNDS {
         cluster.disturb(options.events * round / ROUNDS);
@@ -106,9 +110,10 @@ pub fn run(options: Options) -> Report {
     if !cluster.ok() {
         cluster.describe();
     }
-    let world = cluster.world;
+    let Cluster { world, restarts, .. } = cluster;
     Report {
         seed: options.seed,
+        restarts,
         violations: world.oracle.violations().to_vec(),
         events: world.events(),
         time: world.now(),
@@ -241,10 +246,16 @@ impl Cluster {
         for node in self.world.nodes() {
             self.world.host_mut(node).quiet();
         }
-        let end = self.world.now() + RECOVERED_WITHIN;
+        let mut end = self.world.now() + RECOVERED_WITHIN;
         let quiet = |world: &World| world.nodes().all(|node| world.host(node).is_quiet());
         while self.ok() && !(self.look() && quiet(&self.world)) {
-            if self.world.now() > end {
+            if self.world.now() > end && self.world.oracle.journal.commits() == 0 {
+                // The creation of the database was interrupted, and storages do not agree on what
+                // there is: an operator looks at it, and begins again with empty disks.
+                self.restarts += 1;
+                self.world.start_over();
+                end = self.world.now() + RECOVERED_WITHIN;
+            } else if self.world.now() > end {
                 let waiting = self.world.nodes().filter(|node| !self.world.host(*node).is_quiet());
                 let names: Vec<&str> = waiting.map(|node| self.world.name(node)).collect();
                 let text = format!("{names:?} did not commit within {RECOVERED_WITHIN} s");

@@ -125,6 +125,9 @@ pub trait Host {
     /// No disturbance from now on: disks work.
     fn heal(&mut self) {}
 
+    /// Its disk is empty again.
+    fn wipe(&mut self) {}
+
     /// The application does everything once more, then nothing new.
     fn quiet(&mut self) {}
 

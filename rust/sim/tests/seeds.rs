@@ -43,6 +43,7 @@ fn no_seed_breaks_an_invariant_and_every_fault_was_made_at_every_step() {
     );
     assert!(summary.least_events >= EVENTS, "a simulation ended early");
     assert!(summary.commits > 100 * summary.runs, "applications hardly did anything");
+    assert!(summary.restarts * 50 <= summary.runs, "{} creations failed", summary.restarts);
     if batch.seeds < SEEDS {
         return;
     }

@@ -329,6 +329,10 @@ impl Host for StorageHost {
         self.fault = None;
     }
 
+    fn wipe(&mut self) {
+        self.disk.wipe();
+    }
+
     fn check_rest(&self) -> Result<(), String> {
         let Some(process) = &self.process else {
             return Err("there is no process".into());

@@ -34,6 +34,18 @@ impl World {
         }
     }
 
+    /// An operator stops everything and begins again with empty disks.
+    pub fn start_over(&mut self) {
+        for node in self.nodes() {
+            self.crash(node, false);
+        }
+        for node in self.nodes() {
+            self.host_mut(node).wipe();
+            let delay = self.random.time(Time::ms(10), Time::s(2));
+            self.schedule.after(delay, Event::Boot(node));
+        }
+    }
+
     /// Applications go on.
     pub fn resume(&mut self) {
         for node in self.nodes() {
