@@ -75,7 +75,7 @@ impl Host for Talker {
             Input::Received { connection, message } => match message.packet {
                 Packet::Ping {} => {
                     let packet = Packet::Pong {};
-                    let msg_id = message.msg_id.unwrap();
+                    let msg_id = message.msg_id.unwrap_or_default();
                     turn.outputs.push(Output::Send { connection, msg_id, packet });
                 }
                 packet => {
