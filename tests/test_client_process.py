@@ -36,6 +36,7 @@ def in_child(function):
     if pid == 0:
         status = 1
         try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(PATIENCE)
             function()
             status = 0

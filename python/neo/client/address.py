@@ -21,7 +21,9 @@ def split(text: str) -> tuple[str, str]:
 def resolve(text: str) -> Address:
     """Numeric address. The name of a service will do for a port."""
     host, port = split(text)
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][:2]  # type: ignore[return-value]
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    numeric, number = found[0][4][:2]
+    return str(numeric), int(number)
 
 
 def resolve_all(text: str) -> list[Address]:

@@ -197,6 +197,12 @@ impl Application {
         self.inner.loads.with(|loads| loads.last_tid())
     }
 
+    /// The same, if nothing has to be waited for, not even a lock.
+    #[must_use]
+    pub fn try_last_published(&self) -> Option<Tid> {
+        self.inner.loads.try_last_tid()
+    }
+
     /// Waits until everything that was committed before the call is visible.
     ///
     /// # Errors
@@ -205,7 +211,8 @@ impl Application {
         self.call(Request::Sync, interrupted).map(drop)
     }
 
-    /// A record of the cache; none if it is not there, or if something has to be waited for.
+    /// A record of the cache; none if it is not there, or if anything has to be waited for: a
+    /// thread that has the GIL may call it.
     #[must_use]
     pub fn load_cached(&self, oid: Oid, wanted: Wanted) -> Option<Record> {
         self.inner.load_cached(oid, wanted)

@@ -67,6 +67,11 @@ impl SharedLoads {
         f(&mut self.state.lock().loads)
     }
 
+    /// The last TID that is visible, unless the lock has to be waited for.
+    pub fn try_last_tid(&self) -> Option<Tid> {
+        self.state.try_lock()?.loads.last_tid()
+    }
+
     /// The lock, held across a fork.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
@@ -110,9 +115,9 @@ impl State {
 }
 
 impl Inner {
-    /// The cached record, if it is there and nothing has to be waited for.
+    /// The cached record, if it is there and nothing has to be waited for: not even the lock.
     pub(crate) fn load_cached(&self, oid: Oid, wanted: Wanted) -> Option<Record> {
-        let mut state = self.loads.lock();
+        let mut state = self.loads.state.try_lock()?;
         let in_callback = state.publisher == Some(std::thread::current().id());
         state.loads.peek(oid, wanted, in_callback)
     }

@@ -41,8 +41,8 @@ mod _neo {
 
     /// To be called before a fork.
     #[pyfunction]
-    fn before_fork() {
-        client::before();
+    fn before_fork(py: Python<'_>) {
+        py.detach(client::before);
     }
 
     /// To be called in the parent after a fork.

@@ -3,10 +3,12 @@
 #![allow(unsafe_code, reason = "what borrows lives in a thread-local, from a hook to the next")]
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{RwLockWriteGuard, Weak};
 
 use neo_client::Application;
 use neo_client::application::ForkGuard;
+use pyo3::prelude::*;
 
 use super::logs;
 
@@ -15,7 +17,7 @@ use super::logs;
 pub(super) struct Slot(RwLock<Option<Application>>);
 
 impl Slot {
-    /// A place that forks know.
+    /// A place that forks know. To be called without the GIL.
     pub fn new(application: Application) -> Arc<Self> {
         let slot = Arc::new(Self(RwLock::new(Some(application))));
         let mut slots = slots();
@@ -24,9 +26,21 @@ impl Slot {
         slot
     }
 
-    /// Uses the application without waiting for anything; none if it did not survive a fork.
-    pub fn with<T>(&self, f: impl FnOnce(&Application) -> T) -> Option<T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(f)
+    /// Uses the application; none if it did not survive a fork. While another thread forks, hooks
+    /// of others run in Python with our locks held: the GIL must not be kept while waiting.
+    pub fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        f: impl FnOnce(&Application) -> T + Send,
+    ) -> Option<T> {
+        match self.0.try_read() {
+            Ok(place) => place.as_ref().map(f),
+            Err(_) => py.detach(|| self.wait().as_ref().map(f)),
+        }
+    }
+
+    fn wait(&self) -> RwLockReadGuard<'_, Option<Application>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -36,10 +50,10 @@ fn slots() -> MutexGuard<'static, Vec<Weak<Slot>>> {
     SLOTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// All applications that still are used.
+/// All applications that still are used. To be called without the GIL.
 pub(super) fn applications() -> Vec<Application> {
     let slots: Vec<_> = slots().iter().filter_map(Weak::upgrade).collect();
-    slots.iter().filter_map(|slot| slot.with(Clone::clone)).collect()
+    slots.iter().filter_map(|slot| slot.wait().clone()).collect()
 }
 
 /// One client, quiet.
@@ -105,7 +119,8 @@ thread_local! {
     static QUIET: RefCell<Option<Quiet>> = const { RefCell::new(None) };
 }
 
-/// To be called before a fork.
+/// To be called before a fork, without the GIL: somebody who waits for it may hold a lock, as
+/// another thread that forks does.
 pub(crate) fn before() {
     let slots = slots();
     let held = slots.iter().filter_map(Weak::upgrade).filter_map(Held::new).collect();

@@ -71,6 +71,11 @@ pub(super) fn start(py: Python<'_>) -> PyResult<()> {
     if DEBUG.swap(debug, Ordering::Relaxed) != debug {
         tracing::callsite::rebuild_interest_cache();
     }
+    py.detach(start_thread)?;
+    Ok(())
+}
+
+fn start_thread() -> std::io::Result<()> {
     let mut queue = queue();
     if queue.thread.is_none() && !queue.stopping {
         let thread = std::thread::Builder::new().name("NEO log".into()).spawn(emit_all)?;

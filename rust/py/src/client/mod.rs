@@ -55,13 +55,18 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn application(&self) -> PyResult<Application> {
-        self.with(Clone::clone)
+    fn application(&self, py: Python<'_>) -> PyResult<Application> {
+        self.with(py, Clone::clone)
     }
 
-    fn with<T>(&self, f: impl FnOnce(&Application) -> T) -> PyResult<T> {
+    /// `f` must not wait for anything.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        f: impl FnOnce(&Application) -> T + Send,
+    ) -> PyResult<T> {
         let lost = || errors::storage_error("this process could not take the storage over");
-        self.slot.with(f).ok_or_else(lost)
+        self.slot.with(py, f).ok_or_else(lost)
     }
 
     /// A record, from the cache without releasing the GIL if possible.
@@ -71,11 +76,11 @@ impl Client {
         oid: Id,
         wanted: Wanted,
     ) -> Result<neo_client::Record, Failure> {
-        let cached = self.with(|application| application.load_cached(oid.oid(), wanted));
+        let cached = self.with(py, |application| application.load_cached(oid.oid(), wanted));
         if let Some(record) = cached.map_err(Failure::Signal)? {
             return Ok(record);
         }
-        let application = self.application().map_err(Failure::Signal)?;
+        let application = self.application(py).map_err(Failure::Signal)?;
         call_raw(py, |interrupted| application.load(oid.oid(), wanted, interrupted))
     }
 }
@@ -146,12 +151,13 @@ impl Client {
             seed: RandomState::new().hash_one(0),
         };
         logs::start(py)?;
-        Ok(Self { slot: Slot::new(Application::new(options)?) })
+        let slot = py.detach(|| Application::new(options).map(Slot::new))?;
+        Ok(Self { slot })
     }
 
     /// Leaves the cluster, for ever.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         py.detach(|| {
             application.close();
             application.set_publisher(None);
@@ -161,7 +167,7 @@ impl Client {
 
     /// Who is told about the commits of others: has `invalidate` and `invalidateCache`.
     fn register(&self, py: Python<'_>, wrapper: Option<Py<PyAny>>) -> PyResult<()> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         let publisher = wrapper.map(|wrapper| Arc::new(Wrapper(wrapper)) as Arc<dyn Publisher>);
         py.detach(|| application.set_publisher(publisher));
         Ok(())
@@ -169,22 +175,22 @@ impl Client {
 
     /// Gets in touch with the cluster, unless it is.
     fn connect(&self, py: Python<'_>) -> PyResult<()> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         call(py, |interrupted| application.connect(interrupted))
     }
 
     /// Waits until everything committed before is visible.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         call(py, |interrupted| application.sync(interrupted))
     }
 
     /// The last TID whose effects are visible; connects if that never happened.
     fn last_transaction(&self, py: Python<'_>) -> PyResult<Id> {
-        if let Some(tid) = self.with(Application::last_published)? {
+        if let Some(tid) = self.with(py, Application::try_last_published)? {
             return Ok(tid.into());
         }
-        let application = self.application()?;
+        let application = self.application(py)?;
         call(py, |interrupted| application.last_transaction(interrupted)).map(Id::from)
     }
 
@@ -250,14 +256,14 @@ impl Client {
 
     /// An OID that nobody else has.
     fn new_oid(&self, py: Python<'_>) -> PyResult<Id> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         call(py, |interrupted| application.new_oid(interrupted)).map(Id::from)
     }
 
     /// Begins a transaction, with an imposed TID if one is given; a number that stands for it.
     #[pyo3(signature = (tid=None))]
     fn begin(&self, py: Python<'_>, tid: Option<Id>) -> PyResult<u64> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         let tid = tid.map(Id::tid);
         call(py, |interrupted| application.begin(tid, interrupted)).map(|key| key.0)
     }
@@ -274,7 +280,7 @@ impl Client {
         data: Option<PyBackedBytes>,
         data_serial: Option<Id>,
     ) -> PyResult<Option<PyConflict<'py>>> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         let key = TransactionKey(transaction);
         let (oid, base) = (oid.oid(), base.map_or(Tid::ZERO, Id::tid));
         let data_serial = data_serial.map(Id::tid);
@@ -299,7 +305,7 @@ impl Client {
         oid: Id,
         serial: Id,
     ) -> PyResult<Option<PyConflict<'py>>> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         let (oid, base) = (oid.oid(), serial.tid());
         let write = Write { oid, base, content: Content::Checked, data_serial: None };
         let conflict = call(py, |interrupted| {
@@ -310,7 +316,7 @@ impl Client {
 
     /// Waits until everything is stored. Returns a conflict to resolve before.
     fn flush<'py>(&self, py: Python<'py>, transaction: u64) -> PyResult<Option<PyConflict<'py>>> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         let conflict =
             call(py, |interrupted| application.flush(TransactionKey(transaction), interrupted))?;
         Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
@@ -325,7 +331,7 @@ impl Client {
         undone_tid: Id,
         oids: Vec<Id>,
     ) -> PyResult<Vec<reads::UndoSerial>> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         let oids = oids.into_iter().map(Id::oid).collect();
         let key = TransactionKey(transaction);
         let serials = call(py, |interrupted| {
@@ -343,7 +349,7 @@ impl Client {
         tid: Id,
         oids: Option<Vec<Id>>,
     ) -> PyResult<()> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         let oids = oids.map(|oids| {
             let mut oids: Vec<_> = oids.into_iter().map(Id::oid).collect();
             oids.sort_unstable();
@@ -363,7 +369,7 @@ impl Client {
         description: &[u8],
         extension: &[u8],
     ) -> PyResult<(Option<PyConflict<'py>>, Vec<Id>)> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         let metadata = Metadata {
             user: Bytes::copy_from_slice(user),
             description: Bytes::copy_from_slice(description),
@@ -386,7 +392,7 @@ impl Client {
         transaction: u64,
         callback: Option<Py<PyAny>>,
     ) -> PyResult<Id> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         let mut raised = None;
         let publish = |tid: Tid| {
             Python::try_attach(|py| {
@@ -403,14 +409,14 @@ impl Client {
 
     /// Gives a transaction up.
     fn abort(&self, py: Python<'_>, transaction: u64) -> PyResult<()> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         py.detach(|| application.abort(TransactionKey(transaction)));
         Ok(())
     }
 
     /// Attempts to reach a primary master before calls fail; None: never.
     fn set_max_reconnections(&self, py: Python<'_>, limit: Option<u32>) -> PyResult<()> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         py.detach(|| application.set_max_reconnections(limit));
         Ok(())
     }
@@ -418,14 +424,14 @@ impl Client {
     /// Its NID, given by the master.
     #[getter]
     fn nid(&self, py: Python<'_>) -> PyResult<Option<i32>> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         Ok(py.detach(|| application.nid()).map(|nid| nid.0))
     }
 
     /// Addresses of the masters.
     #[getter]
     fn masters(&self, py: Python<'_>) -> PyResult<Vec<(String, u16)>> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         let masters = py.detach(|| application.masters());
         let sockets = masters.iter().filter_map(Address::to_socket);
         Ok(sockets.map(|address| (address.ip().to_string(), address.port())).collect())
@@ -434,13 +440,13 @@ impl Client {
     /// Numbers of partitions and of replicas, or None while not connected.
     #[getter]
     fn geometry(&self, py: Python<'_>) -> PyResult<Option<(u32, u32)>> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         Ok(py.detach(|| application.geometry()))
     }
 
     /// Empties the cache of records.
     fn clear_cache(&self, py: Python<'_>) -> PyResult<()> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         py.detach(|| application.with_loads_mut(|loads| loads.cache.clear()));
         Ok(())
     }
@@ -509,7 +515,7 @@ impl Client {
 
     /// State of the cache of records, in words.
     fn describe_cache(&self, py: Python<'_>) -> PyResult<String> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         Ok(py.detach(|| application.with_loads_mut(|loads| loads.cache.to_string())))
     }
 }

@@ -16,7 +16,7 @@ fn unexpected(packet: &Packet) -> PyErr {
 
 impl Client {
     fn ask(&self, py: Python<'_>, key: u64, packet: Packet) -> PyResult<Packet> {
-        let application = self.application()?;
+        let application = self.application(py)?;
         call(py, |interrupted| application.read(key, packet, interrupted))
     }
 }
@@ -136,7 +136,7 @@ pub(super) fn revision<'py>(
     serial: Id,
 ) -> PyResult<(Option<Bound<'py, PyBytes>>, Option<Id>)> {
     let packet = Packet::AskObject { oid: oid.oid(), at: Some(serial.tid()), before: None };
-    let application = client.application()?;
+    let application = client.application(py)?;
     let (record, data_serial) = call(py, |interrupted| {
         let answer = application.read(oid.0, packet, interrupted)?;
         let Packet::AnswerObject { serial, compression, checksum, data, data_serial, .. } = answer
@@ -161,7 +161,7 @@ pub(super) fn revision<'py>(
 
 /// Waits until a pack order is carried out.
 pub(super) fn wait_for_pack(client: &Client, py: Python<'_>, tid: Id) -> PyResult<()> {
-    let application = client.application()?;
+    let application = client.application(py)?;
     let packet = Packet::WaitForPack { tid: tid.tid() };
     match call(py, |interrupted| application.ask_master(packet, interrupted))? {
         Packet::WaitedForPack {} => Ok(()),
