@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -317,6 +318,8 @@ def parse(argv):
 
 def main(argv=None):
     options = parse(argv)
+    # No server may be left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parent = options.folder or Path(__file__).resolve().parent.parent / "var"
     os.makedirs(parent, exist_ok=True)
     folder = tempfile.mkdtemp(prefix="bench-", dir=parent)
