@@ -99,6 +99,7 @@ impl Master {
         }
         self.startup_allowed = true;
         self.least_ptid = None;
+        self.commit_ptid = None;
         Ok(())
     }
 

@@ -148,10 +148,12 @@ pub struct Master {
     primary_timestamp: Timestamp,
     /// Leaving RECOVERING needs neither autostart nor the presence of everybody (7.4).
     startup_allowed: bool,
-    /// The version of the partition table that this primary role began with, or had at its last
-    /// commit: an older one may ignore that a storage missed commits. Forgotten if an operator
-    /// insists.
+    /// The version of the partition table that this primary role began with, or that storages had
+    /// recorded when they locked the last commit: an older one may ignore that a storage missed
+    /// commits. Forgotten if an operator insists.
     least_ptid: Option<Ptid>,
+    /// The version at the last commit of this primary role, maybe not recorded by anybody yet.
+    commit_ptid: Option<Ptid>,
     /// The highest version in this primary role: it is never given again to another table.
     highest_ptid: Option<Ptid>,
     /// The truncation in progress, as storages say.
@@ -197,6 +199,7 @@ impl Master {
             primary_timestamp: Timestamp::default(),
             startup_allowed: false,
             least_ptid: None,
+            commit_ptid: None,
             highest_ptid: None,
             truncate_tid: None,
             backup_tid: None,
@@ -261,6 +264,7 @@ impl Master {
         self.primary_timestamp = self.clock.next(turn.now.wall_s);
         self.startup_allowed = false;
         self.least_ptid = None;
+        self.commit_ptid = None;
         self.highest_ptid = None;
         self.truncate_tid = None;
         self.backup_tid = None;

@@ -100,13 +100,13 @@ impl Master {
                 return Err(format!("no storage with partition {partition} is there"));
             }
         }
-        let nids: Vec<_> = if is_truncating && !self.startup_allowed {
+        let nids: Vec<_> = if is_truncating && !self.is_partial_start_allowed() {
             self.table.nids().collect()
         } else {
             self.table.readable_nids().into_iter().collect()
         };
         let missing = nids.iter().find(|nid| !serving(**nid));
-        if let (Some(nid), false) = (missing, self.startup_allowed) {
+        if let (Some(nid), false) = (missing, self.is_partial_start_allowed()) {
             return Err(format!("{nid} is missing"));
         }
         Ok(nids.into_iter().filter_map(owner).collect())
@@ -116,7 +116,13 @@ impl Master {
     /// have got its NID in error; but a first table that did not reach it yet is no error.
     fn is_trusted(&self, key: NodeKey) -> bool {
         let is_empty = self.recovery.answer(key).is_some_and(|answer| answer.ptid.is_none());
-        !is_empty || self.startup_allowed || self.table.ptid() == Some(Ptid(1))
+        !is_empty || self.is_partial_start_allowed() || self.table.ptid() == Some(Ptid(1))
+    }
+
+    /// Whether owners of readable cells may be missing. Not with a table that is older than the
+    /// last commit: one of them may be the only one that locked it.
+    fn is_partial_start_allowed(&self) -> bool {
+        self.startup_allowed && self.table.ptid() >= self.commit_ptid
     }
 
     fn has_pending(&self, key: NodeKey) -> bool {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use neo_wire::{NodeId, Oid, Packet, Partition, Tid, Ttid};
+use neo_wire::{NodeId, Oid, Packet, Partition, Ptid, Tid, Ttid};
 
 use super::Asker;
 use crate::io::Entropy;
@@ -24,6 +24,8 @@ pub(super) struct Finishing {
     pub involved: BTreeSet<NodeId>,
     /// Those that have not locked yet.
     pub locking: BTreeSet<NodeId>,
+    /// The version of the partition table that they all had recorded when they locked.
+    pub ptid: Option<Ptid>,
 }
 
 /// A transaction between its begin and its end.

@@ -59,6 +59,7 @@ impl Master {
                 asker: from,
                 involved: involved.clone(),
                 locking: involved.clone(),
+                ptid: self.table.ptid(),
             });
         }
         for nid in involved {
@@ -202,7 +203,8 @@ impl Master {
     ) {
         let tid = finishing.tid;
         debug!(%ttid, %tid, "commit");
-        self.least_ptid = self.table.ptid();
+        self.least_ptid = self.least_ptid.max(finishing.ptid);
+        self.commit_ptid = self.table.ptid();
         let signed = self
             .packs
             .is_approved(tid)

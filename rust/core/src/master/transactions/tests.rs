@@ -22,6 +22,7 @@ fn finish(transactions: &mut Transactions, ttid: Ttid, wall_s: f64) -> Tid {
     let tid = transactions.allocate(ttid, PARTITIONS, wall_s).expect("a TID");
     let transaction = transactions.get_mut(ttid).expect("a transaction");
     transaction.finishing = Some(Finishing {
+        ptid: None,
         tid,
         oids: Vec::new(),
         modified: Default::default(),
