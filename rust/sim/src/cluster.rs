@@ -2,11 +2,13 @@
 
 use neo_core::admin::Admin;
 use neo_core::ctl::{Command, Ctl};
+use neo_core::database::CellRow;
 use neo_core::master::Master;
 use neo_core::storage::Storage;
+use neo_wire::{NodeId, Ptid};
 
 use crate::bugs::Bugs;
-use crate::host::Kind;
+use crate::host::{Kind, NodeIndex};
 use crate::hosts::client::ClientHost;
 use crate::hosts::simple::SimpleHost;
 use crate::hosts::storage::StorageHost;
@@ -74,6 +76,15 @@ const COMMANDS: [&[&str]; 6] = [
     &["print", "ids"],
     &["print", "summary"],
 ];
+
+/// What a storage knows.
+struct StorageView {
+    node: NodeIndex,
+    operates: bool,
+    nid: Option<NodeId>,
+    ptid: Option<Ptid>,
+    rows: Vec<CellRow>,
+}
 
 struct Cluster {
     world: World,
@@ -266,9 +277,17 @@ impl Cluster {
             }
         }
         self.world.oracle.take_failures();
-        let end = self.world.now() + AT_REST_WITHIN;
+        let mut end = self.world.now() + AT_REST_WITHIN;
+        let mut left = false;
         while self.ok() && !(self.look() && self.rest().is_ok()) {
-            if self.world.now() > end {
+            if self.world.now() > end && self.help_refused() {
+                end = self.world.now() + AT_REST_WITHIN;
+            } else if self.world.now() > end && !left {
+                // What nobody tells a storage, it learns when the clients leave.
+                left = true;
+                self.world.stop(Kind::Client);
+                end = self.world.now() + AT_REST_WITHIN;
+            } else if self.world.now() > end {
                 let text = self.rest().err().unwrap_or_default();
                 self.world.oracle.violation("nothing is left at rest", text);
             }
@@ -292,34 +311,54 @@ impl Cluster {
         self.all_operate()
     }
 
-    /// Every storage operates that has cells in the last partition table.
+    /// Every storage operates that has cells in the partition table of those that operate.
     fn all_operate(&self) -> Result<(), String> {
-        let nodes = self.world.nodes();
-        let storages: Vec<_> = nodes
-            .filter_map(|node| {
-                let storage = self.world.host(node).storage()?;
-                let (nid, ptid, rows) = storage.cells()?;
-                let operates = storage.core().is_some_and(Storage::is_operational);
-                Some((self.world.name(node), operates, nid, ptid, rows))
-            })
-            .collect();
-        let last = storages.iter().max_by_key(|(.., ptid, _)| *ptid);
-        let rows = last.map_or(&[][..], |(.., rows)| rows);
-        for (name, operates, nid, ..) in &storages {
-            if !operates && rows.iter().any(|row| Some(row.nid) == *nid) {
-                return Err(format!("{name} does not operate"));
+        let storages = self.storages();
+        let serving = storages.iter().filter(|storage| storage.operates);
+        let rows = serving.max_by_key(|storage| storage.ptid).map_or(&[][..], |x| &x.rows);
+        for storage in &storages {
+            if !storage.operates && rows.iter().any(|row| Some(row.nid) == storage.nid) {
+                return Err(format!("{} does not operate", self.world.name(storage.node)));
             }
         }
         Ok(())
     }
 
+    fn storages(&self) -> Vec<StorageView> {
+        let nodes = self.world.nodes();
+        nodes
+            .filter_map(|node| {
+                let storage = self.world.host(node).storage()?;
+                let (nid, ptid, rows) = storage.cells()?;
+                let operates = storage.core().is_some_and(Storage::is_operational);
+                Some(StorageView { node, operates, nid, ptid, rows })
+            })
+            .collect()
+    }
+
+    /// Storages that a primary master refuses because they know a newer partition table. It was
+    /// told to them alone, at a moment when everybody else failed: they have nothing that others
+    /// do not have, but only an operator can know. True if there was one.
+    fn help_refused(&mut self) -> bool {
+        let storages = self.storages();
+        let serving = storages.iter().filter(|x| x.operates).filter_map(|x| x.ptid).max();
+        let refused = |x: &&StorageView| !x.operates && serving.is_some() && x.ptid > serving;
+        let refused: Vec<NodeIndex> =
+            storages.iter().filter(refused).map(|storage| storage.node).collect();
+        for node in &refused {
+            self.restarts += 1;
+            self.world.empty(*node);
+        }
+        !refused.is_empty()
+    }
+
     /// Compares what was seen with the databases; then applications go on.
     fn judge(&mut self) {
         let mut replicas = Vec::new();
-        for node in self.world.nodes() {
-            let storage = self.world.host(node).storage();
-            if let Some(reader) = storage.and_then(StorageHost::reader) {
-                replicas.push((self.world.name(node).to_owned(), reader));
+        for storage in self.storages().into_iter().filter(|storage| storage.operates) {
+            let host = self.world.host(storage.node).storage();
+            if let Some(reader) = host.and_then(StorageHost::reader) {
+                replicas.push((self.world.name(storage.node).to_owned(), reader));
             }
         }
         match History::collect(&replicas) {

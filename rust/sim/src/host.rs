@@ -131,8 +131,13 @@ pub trait Host {
     /// The application does everything once more, then nothing new.
     fn quiet(&mut self) {}
 
+    /// What starts now is not concerned by [`Host::quiet`] any more.
+    fn go_on(&mut self) {}
+
     /// The application goes on after [`Host::quiet`].
-    fn resume(&mut self, _turn: &mut Turn<'_>) {}
+    fn resume(&mut self, _turn: &mut Turn<'_>) {
+        self.go_on();
+    }
 
     /// Whether everything the application started has ended.
     fn is_quiet(&self) -> bool {

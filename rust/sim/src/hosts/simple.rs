@@ -53,7 +53,7 @@ impl<N: Node<Event = Nothing> + std::fmt::Debug> Host for SimpleHost<N> {
         self.quiet = true;
     }
 
-    fn resume(&mut self, _turn: &mut Turn<'_>) {
+    fn go_on(&mut self) {
         self.quiet = false;
     }
 

@@ -128,24 +128,19 @@ fn table<'a>(replicas: &[Replica<'a>]) -> Result<(Vec<CellRow>, Readers<'a>), St
         let settings = reader.configuration().map_err(|error| error.to_string())?;
         let nid = settings.nid.ok_or_else(|| format!("{name} has no NID"))?;
         let rows = reader.table().map_err(|error| error.to_string())?;
-        tables.push((settings.ptid, rows, name, nid));
+        tables.push((settings.ptid, rows, name));
         if by_nid.insert(nid, (name.clone(), *reader)).is_some() {
             return Err(format!("two storages are {nid}"));
         }
     }
     tables.sort_by_key(|(ptid, ..)| *ptid);
-    let Some((last_ptid, table, last, _)) = tables.pop() else {
+    let Some((last_ptid, table, last)) = tables.pop() else {
         return Err("there is no storage".into());
     };
     let cells = |rows: &[CellRow]| -> Vec<_> {
         rows.iter().map(|row| (row.partition, row.nid, row.state)).collect()
     };
-    for (ptid, rows, name, nid) in &tables {
-        // Who has no cell may be out of the cluster.
-        let has_cells = table.iter().any(|row| row.nid == *nid);
-        if !has_cells {
-            continue;
-        }
+    for (ptid, rows, name) in &tables {
         if *ptid != last_ptid || cells(rows) != cells(&table) {
             return Err(format!(
                 "{name} has table {ptid:?} {:?}, {last} has {last_ptid:?} {:?}",

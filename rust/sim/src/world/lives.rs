@@ -46,11 +46,27 @@ impl World {
         }
     }
 
+    /// An operator empties the disk of a machine, and starts it again.
+    pub fn empty(&mut self, node: NodeIndex) {
+        self.crash(node, false);
+        self.host_mut(node).wipe();
+        self.schedule.after(Time::s(1), Event::Boot(node));
+    }
+
+    /// Stops every process of a kind.
+    pub fn stop(&mut self, kind: Kind) {
+        for node in self.nodes_of(kind) {
+            self.crash(node, false);
+        }
+    }
+
     /// Applications go on.
     pub fn resume(&mut self) {
         for node in self.nodes() {
-            self.turn_with(node, None, |host, turn| host.resume(turn));
-            if self.host(node).kind() == Kind::Operator {
+            if self.is_running(node) {
+                self.turn_with(node, None, |host, turn| host.resume(turn));
+            } else {
+                self.host_mut(node).go_on();
                 self.boot(node);
             }
         }

@@ -177,8 +177,12 @@ impl Host for ClientHost {
         self.quiet = true;
     }
 
-    fn resume(&mut self, turn: &mut Turn<'_>) {
+    fn go_on(&mut self) {
         self.quiet = false;
+    }
+
+    fn resume(&mut self, turn: &mut Turn<'_>) {
+        self.go_on();
         for thread in 0..self.threads.len() {
             self.think(thread, turn);
         }
