@@ -1,6 +1,7 @@
 """What all tests share: how to run the commands as a user does."""
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,12 @@ class Result(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def pytest_configure(config):
+    """Ctrl-C works, here and in what is started, even where the shell that runs us ignores it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
