@@ -125,7 +125,8 @@ impl Master {
     /// What follows the end of a storage that the table does not count on any more.
     fn forget_participant(&mut self, turn: &mut Turn<'_>, key: NodeKey, nid: NodeId) {
         if self.phase == Phase::Verifying {
-            self.on_verified_lost(key);
+            // It was killed: its cells are out of date already.
+            self.on_verified_lost(key, nid);
         }
         self.leave_transactions(turn, key, nid);
     }

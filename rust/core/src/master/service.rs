@@ -278,10 +278,8 @@ impl Master {
                 self.tell_nodes(turn, &[key]);
             }
         }
-        if self.phase == Phase::Verifying {
-            self.on_verified_lost(key);
-        }
-        if state != NodeState::Down {
+        let is_needed = self.phase == Phase::Verifying && self.on_verified_lost(key, nid);
+        if state != NodeState::Down && !is_needed {
             let changes = self.table.outdate(Some(nid), |nid| self.nodes.is_running(nid));
             self.tell_changes(turn, changes);
         }
@@ -316,7 +314,8 @@ impl Master {
         // A new database that nothing was committed to may be on some storages, or on none: it is
         // not made again with less of them than were asked for.
         let is_known = self.least_ptid.is_some();
-        self.startup_allowed = is_known && truncation.is_none() && self.truncate_tid.is_none();
+        let is_truncating = truncation.is_some() || self.truncate_tid.is_some();
+        self.startup_allowed = is_known && !is_truncating && !self.is_deciding();
         self.truncate_tid = truncation;
         self.packs.reset();
         self.readiness = Readiness::default();

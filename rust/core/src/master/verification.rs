@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use neo_wire::{ClusterState, NodeId, Oid, Packet, Tid, Ttid};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{Master, Phase, Question, Turn};
 use crate::io::{ConnectionId, Exit};
@@ -40,9 +40,22 @@ pub(super) struct Verification {
     last_tid: Tid,
     last_oid: Oid,
     first_tid: Option<Tid>,
+    /// Storages were told to complete transactions.
+    validated: bool,
 }
 
 impl Verification {
+    /// Whether a storage that is lost may be the only one that knows that a transaction is
+    /// committed: it did not say it yet, or the others have not recorded it yet.
+    fn is_deciding(&self) -> bool {
+        match self.stage {
+            Stage::Locked | Stage::FinalTids => true,
+            // It is recorded when this is answered.
+            Stage::LastIds => self.validated && !self.waiting.is_empty(),
+            Stage::PackOrders => false,
+        }
+    }
+
     fn heard(&mut self, stage: Stage, key: NodeKey) -> bool {
         self.stage == stage && self.waiting.remove(&key)
     }
@@ -223,6 +236,7 @@ impl Master {
     fn validate_transactions(&mut self, turn: &mut Turn<'_>) {
         let locked = std::mem::take(&mut self.verification.locked);
         let mut voted = std::mem::take(&mut self.verification.voted);
+        self.verification.validated = !locked.is_empty();
         for (ttid, tid) in locked {
             info!(%ttid, %tid, "committing an interrupted transaction");
             for key in voted.remove(&ttid).unwrap_or_default() {
@@ -270,12 +284,26 @@ impl Master {
         self.enter_service(turn);
     }
 
-    /// The loss of a storage in VERIFYING, besides what is common (8.2).
-    pub(super) fn on_verified_lost(&mut self, key: NodeKey) {
+    /// Whether the loss of a storage may drop a transaction that was committed.
+    pub(super) fn is_deciding(&self) -> bool {
+        self.phase == Phase::Verifying
+            && self.backup_tid.is_none()
+            && self.verification.is_deciding()
+    }
+
+    /// The loss of a storage in VERIFYING, besides what is common (8.2). Returns whether its cells
+    /// stay what they are: it is waited for instead of being out of date.
+    pub(super) fn on_verified_lost(&mut self, key: NodeKey, nid: NodeId) -> bool {
         self.verification.lost(key);
         if self.truncate_tid.is_some() {
             // All must execute it, or none.
             self.leaving.get_or_insert(None);
         }
+        let is_needed = self.is_deciding() && self.table.readable_nids().contains(&nid);
+        if is_needed {
+            warn!(%nid, "this storage may be the only one that knows of a commit: waiting for it");
+            self.leaving.get_or_insert(None);
+        }
+        is_needed
     }
 }
