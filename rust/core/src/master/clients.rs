@@ -38,12 +38,13 @@ impl Master {
             Packet::FailedVote { .. } if self.transactions.is_reader(client) => {
                 return Some(packet);
             }
-            Packet::AskBeginTransaction { .. } | Packet::FailedVote { .. } => {
+            Packet::AskBeginTransaction { .. }
+            | Packet::FailedVote { .. }
+            | Packet::AskFinishTransaction { .. } => {
                 let asker = from;
                 self.try_delayed(turn, Delayed { client, asker, packet });
             }
             Packet::AskNewOIDs { count } => self.new_oids(turn, from, count),
-            Packet::AskFinishTransaction { .. } => self.finish(turn, from, client, packet),
             Packet::AskFinalTID { ttid } => self.final_tid(turn, from, ttid),
             Packet::AbortTransaction { ttid, nids } => {
                 self.on_abort(turn, from, client, (ttid, &nids));
@@ -68,6 +69,7 @@ impl Master {
         let done = match &delayed.packet {
             Packet::AskBeginTransaction { tid } => self.begin(turn, &delayed, *tid),
             Packet::FailedVote { ttid, nids } => self.arbitrate(turn, &delayed, *ttid, nids),
+            Packet::AskFinishTransaction { .. } => self.finish(turn, &delayed),
             _ => true,
         };
         if !done {
@@ -126,7 +128,7 @@ impl Master {
             self.protocol_error(turn, asker, &format!("unknown ttid {ttid}"));
             return true;
         };
-        if transaction.finishing.is_some() {
+        if transaction.is_asked() {
             let text = format!("commit already requested for ttid {ttid}");
             self.protocol_error(turn, asker, &text);
             return true;
@@ -174,7 +176,7 @@ impl Master {
         match self.owned(ttid, client) {
             // It may cross the removal of the transaction.
             None => debug!(%ttid, "abort of an unknown transaction"),
-            Some(transaction) if transaction.finishing.is_some() => {
+            Some(transaction) if transaction.is_asked() => {
                 let text = format!("commit already requested for ttid {ttid}");
                 self.protocol_error(turn, from, &text);
             }
@@ -206,6 +208,9 @@ impl Master {
         }
         for asker in transaction.waiting {
             self.answer(turn, asker, Packet::AnswerFinalTID { tid: None });
+        }
+        if let Some(asker) = transaction.held {
+            self.error(turn, asker, ErrorCode::IncompleteTransaction, "");
         }
         // It may have been the head of the queue.
         self.commit_locked(turn);

@@ -6,6 +6,7 @@ mod election;
 mod harness;
 mod hostile;
 mod identification;
+mod imposed;
 mod joining;
 mod packs;
 mod recovery;

@@ -43,7 +43,18 @@ pub(super) struct Transaction {
     pub waiting: Vec<Asker>,
     /// Its final TID is its TTID, given by the client.
     pub is_imposed: bool,
+    /// A lower imposed TID of the same client was aborted: it can not be committed.
+    pub is_doomed: bool,
+    /// AskFinishTransaction, that waits for the lower imposed TIDs.
+    pub held: Option<Asker>,
     pub finishing: Option<Finishing>,
+}
+
+impl Transaction {
+    /// Whether its client asked to commit it.
+    pub const fn is_asked(&self) -> bool {
+        self.finishing.is_some() || self.held.is_some()
+    }
 }
 
 /// A request that can not be answered yet.
@@ -164,7 +175,8 @@ impl Transactions {
     /// Begins a transaction, with the next TTID or an imposed one (10.3).
     ///
     /// Imposed TIDs may be pipelined: each is greater than those of the same client that are
-    /// pending, and nobody else has any.
+    /// pending, and nobody else has any. They are a train: what gets committed of it is a prefix,
+    /// so that a client that is lost can continue after the last TID.
     ///
     /// # Errors
     /// The text of a PROTOCOL_ERROR.
@@ -201,6 +213,7 @@ impl Transactions {
             self.last_ttid = tid;
             tid.as_ttid()
         };
+        let is_doomed = imposed.is_some() && self.pending.values().any(|x| x.is_doomed);
         let transaction = Transaction {
             owner: Some(owner),
             readiness,
@@ -208,6 +221,8 @@ impl Transactions {
             registered: BTreeSet::new(),
             waiting: Vec::new(),
             is_imposed: imposed.is_some(),
+            is_doomed,
+            held: None,
             finishing: None,
         };
         self.pending.insert(ttid, transaction);
@@ -227,10 +242,26 @@ impl Transactions {
         Ok(tid)
     }
 
-    /// Ends a transaction that is not committed.
+    /// Ends a transaction that is not committed. If its TID is imposed, greater ones can not be
+    /// committed either.
     pub fn remove(&mut self, ttid: Ttid) -> Option<Transaction> {
         self.queue.retain(|queued| *queued != ttid);
-        self.pending.remove(&ttid)
+        let transaction = self.pending.remove(&ttid)?;
+        if transaction.is_imposed {
+            for (_, later) in self.pending.range_mut(ttid..) {
+                later.is_doomed |= later.is_imposed && later.finishing.is_none();
+            }
+        }
+        let held = transaction.held;
+        self.delayed.retain(|delayed| held != Some(delayed.asker));
+        Some(transaction)
+    }
+
+    /// The transaction to lock before one whose TID is imposed.
+    pub fn predecessor(&self, ttid: Ttid) -> Option<(Ttid, &Transaction)> {
+        let is_imposed = self.get(ttid)?.is_imposed;
+        let (lower, transaction) = self.pending.range(..ttid).next_back()?;
+        is_imposed.then_some((*lower, transaction))
     }
 
     /// Takes the next transaction to commit: the head of the queue, if everybody locked it.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use neo_wire::{ErrorCode, NodeId, NodeType, PackRequest, Packet, Partition, Text, Tid, Ttid};
 use tracing::{debug, warn};
 
-use super::transactions::{Finishing, Transaction};
+use super::transactions::{Delayed, Finishing, Transaction};
 use super::{Asker, Master, Question, Turn};
 use crate::nodes::NodeKey;
 
@@ -20,28 +20,74 @@ struct Finish {
 }
 
 impl Master {
-    /// Handles AskFinishTransaction.
-    pub(super) fn finish(
+    /// Handles AskFinishTransaction. Returns false if a transaction with a lower imposed TID has to
+    /// be locked before.
+    pub(super) fn finish(&mut self, turn: &mut Turn<'_>, delayed: &Delayed) -> bool {
+        let from = delayed.asker;
+        match self.examine_finish(delayed) {
+            Ok((finish, failed)) => self.try_finish(turn, from, finish, &failed),
+            Err(text) => {
+                self.protocol_error(turn, from, &text);
+                true
+            }
+        }
+    }
+
+    fn try_finish(
         &mut self,
         turn: &mut Turn<'_>,
         from: Asker,
-        client: NodeKey,
-        packet: Packet,
-    ) {
-        let (finish, failed) = match self.examine_finish(client, packet) {
-            Ok(examined) => examined,
-            Err(text) => return self.protocol_error(turn, from, &text),
-        };
+        finish: Finish,
+        failed: &BTreeSet<NodeId>,
+    ) -> bool {
         let ttid = finish.ttid;
+        let is_doomed = self.transactions.get(ttid).is_none_or(|x| x.is_doomed);
         let excluded: Vec<_> = failed.iter().copied().collect();
-        if !excluded.is_empty() && !self.is_operational(&excluded) {
-            return self.give_up(turn, from, ttid);
+        if is_doomed || !excluded.is_empty() && !self.is_operational(&excluded) {
+            self.give_up(turn, from, ttid);
+            return true;
         }
-        self.disconnect_failed(turn, &finish, &failed);
+        if !self.is_in_order(&finish) {
+            if let Some(transaction) = self.transactions.get_mut(ttid) {
+                transaction.held = Some(from);
+            }
+            return false;
+        }
+        self.disconnect_failed(turn, &finish, failed);
         let involved = self.involved(&finish);
         if self.leaving.is_some() || involved.is_empty() {
-            return self.give_up(turn, from, ttid);
+            self.give_up(turn, from, ttid);
+        } else {
+            self.lock(turn, from, finish, &involved);
         }
+        true
+    }
+
+    /// Whether no crash can leave a transaction whose TID is imposed without the one before it:
+    /// that one is locked everywhere, or every storage that is asked to lock this one was asked to
+    /// lock the other, and would tell its TID.
+    fn is_in_order(&self, finish: &Finish) -> bool {
+        let Some((lower, transaction)) = self.transactions.predecessor(finish.ttid) else {
+            return true;
+        };
+        let Some(finishing) = &transaction.finishing else {
+            return false;
+        };
+        let row = self.table.row(lower.partition(self.table.partitions()));
+        let tells = |nid: &NodeId| {
+            finishing.involved.contains(nid) && row.iter().any(|cell| cell.nid == *nid)
+        };
+        finishing.locking.is_empty() || self.involved(finish).iter().all(tells)
+    }
+
+    fn lock(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: Asker,
+        finish: Finish,
+        involved: &BTreeSet<NodeId>,
+    ) {
+        let ttid = finish.ttid;
         let partitions = self.table.partitions();
         let wall_s = turn.now.wall_s;
         let tid = match self.transactions.allocate(ttid, partitions, wall_s) {
@@ -52,6 +98,7 @@ impl Master {
         let pack = finish.pack.is_some_and(|pack| self.packs.order(tid, pack));
         debug!(%ttid, %tid, ?involved, "lock");
         if let Some(transaction) = self.transactions.get_mut(ttid) {
+            transaction.held = None;
             transaction.finishing = Some(Finishing {
                 tid,
                 oids: finish.oids,
@@ -63,7 +110,7 @@ impl Master {
             });
         }
         for nid in involved {
-            if let Some(connection) = self.storage_connection(nid) {
+            if let Some(connection) = self.storage_connection(*nid) {
                 let packet = Packet::AskLockInformation { ttid, tid, pack };
                 self.ask(turn, connection, packet, Question::Lock(ttid));
             }
@@ -72,12 +119,10 @@ impl Master {
 
     /// Checks AskFinishTransaction; returns it with the storages that its client could not write
     /// to.
-    fn examine_finish(
-        &self,
-        client: NodeKey,
-        packet: Packet,
-    ) -> Result<(Finish, BTreeSet<NodeId>), String> {
-        let Packet::AskFinishTransaction { ttid, oids, deleted, checked, pack } = packet else {
+    fn examine_finish(&self, delayed: &Delayed) -> Result<(Finish, BTreeSet<NodeId>), String> {
+        let Packet::AskFinishTransaction { ttid, oids, deleted, checked, pack } =
+            delayed.packet.clone()
+        else {
             return Err(String::new());
         };
         let last_tid = self.transactions.last_tid();
@@ -85,10 +130,10 @@ impl Master {
         if !pack.as_ref().is_none_or(is_past) {
             return Err("invalid pack time".into());
         }
-        let Some(transaction) = self.owned(ttid, client) else {
+        let Some(transaction) = self.owned(ttid, delayed.client) else {
             return Err(format!("unknown ttid {ttid}"));
         };
-        if transaction.finishing.is_some() {
+        if transaction.is_asked() && transaction.held != Some(delayed.asker) {
             return Err(format!("commit already requested for ttid {ttid}"));
         }
         let partitions = self.table.partitions();
@@ -108,6 +153,9 @@ impl Master {
     /// Aborts a transaction that would not be readable.
     fn give_up(&mut self, turn: &mut Turn<'_>, from: Asker, ttid: Ttid) {
         self.error(turn, from, ErrorCode::IncompleteTransaction, "");
+        if let Some(transaction) = self.transactions.get_mut(ttid) {
+            transaction.held = None;
+        }
         let ready: Vec<_> = self.readiness.ready().collect();
         self.abort_transaction(turn, ttid, ready.into_iter());
         self.retry_delayed(turn);
@@ -171,7 +219,10 @@ impl Master {
         let finishing = self.transactions.get_mut(ttid);
         if let Some(finishing) = finishing.and_then(|x| x.finishing.as_mut()) {
             finishing.locking.remove(&nid);
-            self.commit_locked(turn);
+            let is_locked = finishing.locking.is_empty();
+            if !self.commit_locked(turn) && is_locked {
+                self.retry_delayed(turn);
+            }
         }
     }
 
@@ -181,8 +232,8 @@ impl Master {
         self.commit_locked(turn);
     }
 
-    /// Commits what can be.
-    pub(super) fn commit_locked(&mut self, turn: &mut Turn<'_>) {
+    /// Commits what can be; returns whether something was.
+    pub(super) fn commit_locked(&mut self, turn: &mut Turn<'_>) -> bool {
         let mut any = false;
         while let Some((ttid, transaction, finishing)) = self.transactions.take_committed() {
             self.commit(turn, ttid, transaction, &finishing);
@@ -191,6 +242,7 @@ impl Master {
         if any {
             self.retry_delayed(turn);
         }
+        any
     }
 
     /// Announces a commit, to clients first.

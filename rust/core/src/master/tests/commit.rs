@@ -7,18 +7,18 @@ use super::harness::{
     Bench, Database, Peer, Running, finish, identification, storage, storage_nid,
 };
 
-fn protocol_error(bench: &mut Bench, peer: Peer, packet: Packet) -> String {
+pub fn protocol_error(bench: &mut Bench, peer: Peer, packet: Packet) -> String {
     let (code, text) = bench.error(peer, packet);
     assert_eq!(code, ErrorCode::ProtocolError);
     assert!(bench.is_closed(peer));
     text
 }
 
-fn begin(tid: Option<Tid>) -> Packet {
+pub fn begin(tid: Option<Tid>) -> Packet {
     Packet::AskBeginTransaction { tid }
 }
 
-fn finished(bench: &mut Bench, peer: Peer, msg_id: u32) -> Option<Tid> {
+pub fn finished(bench: &mut Bench, peer: Peer, msg_id: u32) -> Option<Tid> {
     match bench.answer_to(peer, msg_id) {
         Some(Packet::AnswerTransactionFinished { tid, .. }) => Some(tid),
         None => None,
@@ -146,55 +146,6 @@ fn wrong_requests_end_the_connection() {
     protocol_error(&mut running.bench, client, Packet::NotifyReady {});
     assert_eq!(running.bench.state(), ClusterState::Running);
     assert!(running.bench.master.is_at_rest());
-}
-
-#[test]
-fn tids_can_be_imposed() {
-    let mut running = Running::new(1, 0);
-    let client = running.bench.client();
-    let last = running.commit(client, &[1]);
-    let tid = last.next();
-    let answer = running.bench.ask(client, begin(Some(tid)));
-    let ttid = tid.as_ttid();
-    assert_eq!(answer, Some(Packet::AnswerBeginTransaction { ttid }));
-    // The next one may be pipelined, in order and by the same client only.
-    let next = tid.next();
-    let answer = running.bench.ask(client, begin(Some(next)));
-    let next_ttid = next.as_ttid();
-    assert_eq!(answer, Some(Packet::AnswerBeginTransaction { ttid: next_ttid }));
-    let concurrent =
-        "There can't be concurrent transactions when a TID is specified for any of them.";
-    for request in [begin(Some(next.next())), begin(None)] {
-        let other = running.bench.client();
-        assert_eq!(protocol_error(&mut running.bench, other, request), concurrent);
-    }
-    let second = running.finish(client, next_ttid, &[2]);
-    let first = running.finish(client, ttid, &[1]);
-    let s1 = running.storages[0];
-    assert_eq!(running.lock(s1), [(next_ttid, next), (ttid, tid)]);
-    assert_eq!(finished(&mut running.bench, client, first), Some(tid));
-    assert_eq!(finished(&mut running.bench, client, second), Some(next));
-    assert_eq!(running.bench.master.last_tid(), next);
-    let text = protocol_error(&mut running.bench, client, begin(Some(next)));
-    assert_eq!(text, "new TID must be greater than the last committed one");
-}
-
-#[test]
-fn an_abort_lets_the_imposed_tids_after_it_pass() {
-    let mut running = Running::new(1, 0);
-    let client = running.bench.client();
-    let tid = Tid::from_time(1_800_000_000.0).expect("a date");
-    for tid in [tid, tid.next()] {
-        running.bench.send(client, begin(Some(tid)));
-    }
-    let (ttid, next) = (tid.as_ttid(), tid.next().as_ttid());
-    let msg_id = running.finish(client, next, &[1]);
-    let s1 = running.storages[0];
-    running.lock(s1);
-    assert_eq!(finished(&mut running.bench, client, msg_id), None);
-    let nids = vec![storage_nid(1)];
-    running.bench.send(client, Packet::AbortTransaction { ttid, nids });
-    assert_eq!(finished(&mut running.bench, client, msg_id), Some(tid.next()));
 }
 
 #[test]
