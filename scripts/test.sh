@@ -24,7 +24,7 @@ count_rust() {
         END { printf "%d passed, %d failed, %d ignored", passed, failed, ignored }' "$1"
 }
 
-test_python() { scripts/build.sh && "$VENV/bin/python" -m pytest; }
+test_python() { scripts/build.sh && scripts/zope.sh && "$VENV/bin/python" -m pytest; }
 count_python() {
     tail -n 1 "$1" | sed 's/^=* *//; s/ in [0-9.]*s.*//'
 }
