@@ -20,6 +20,8 @@ missing_packages() {
     local packages=()
     command -v cc >/dev/null || packages+=(build-essential)
     "$python" -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    # Makes system calls fail, in tests of bad disks.
+    command -v strace >/dev/null || packages+=(strace)
     # MariaDB goes here, with the tests of its backend.
     printf '%s\n' ${packages[@]+"${packages[@]}"}
 }

@@ -362,6 +362,26 @@ fn a_peer_that_takes_nothing_is_closed_at_the_limit() {
 }
 
 #[test]
+fn the_oldest_of_too_many_silent_peers_is_closed() {
+    let config = ShellConfig { silent_limit: 2, ..config() };
+    let node = Running::new(config, echo);
+    let mut talks = Peer::new(node.address);
+    talks.send(0, &PING);
+    talks.expect(0, Packet::Pong {});
+    let silent: Vec<_> = (0..3).map(|_| TcpStream::connect(node.address).unwrap()).collect();
+    let mut end = Vec::new();
+    (&silent[0]).read_to_end(&mut end).unwrap();
+    // The others may still speak, and those that did stay.
+    let mut late = Peer::on(silent.into_iter().next_back().unwrap());
+    for peer in [&mut late, &mut talks] {
+        peer.send(1, &PING);
+        peer.expect(1, Packet::Pong {});
+    }
+    node.handle.stop();
+    node.exit();
+}
+
+#[test]
 fn sockets_have_the_options_of_neo() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = socket::connect_blocking(listener.local_addr().unwrap()).unwrap();

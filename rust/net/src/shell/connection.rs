@@ -35,6 +35,8 @@ pub enum End {
     QueueFull(usize),
     #[error("the peer sends without taking its answers: {0} bytes are not handled")]
     Backlog(usize),
+    #[error("the peer has not said anything, and there are too many like it")]
+    Silent,
 }
 
 /// How far a connection is.

@@ -65,6 +65,8 @@ pub struct ShellConfig {
     /// A connection is closed when more bytes than this wait for it, or are received and not
     /// handled.
     pub queue_limit: usize,
+    /// How many accepted connections may have sent nothing at a time: the oldest ones are closed.
+    pub silent_limit: usize,
     /// When the node wants to exit, how long what it sent may take to leave, in milliseconds.
     pub exit_flush_ms: u64,
 }
@@ -77,6 +79,7 @@ impl Default for ShellConfig {
             stop_signals: true,
             signals: Vec::new(),
             queue_limit: 256 * 1024 * 1024,
+            silent_limit: 512,
             exit_flush_ms: 5000,
         }
     }

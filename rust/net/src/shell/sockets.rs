@@ -1,6 +1,6 @@
 //! Every connection, and who is to be served next.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ use crate::socket::{connect, set_options};
 const ACCEPTED_AT_ONCE: usize = 64;
 /// How long to wait when the system has no resource for one more connection, in milliseconds.
 const ACCEPT_RETRY_MS: u64 = 100;
+/// A lack of resources that lasts is said again after this time, in milliseconds.
+const WARN_AGAIN_MS: u64 = 60_000;
 /// How long a peer may take nothing of what is left to send, in milliseconds.
 const FLUSH_MS: u64 = 60_000;
 /// How long the peer may take to close once it was told that nothing follows, in milliseconds.
@@ -36,6 +38,10 @@ pub struct Sockets<E> {
     listener_waker: Waker,
     connections: BTreeMap<ConnectionId, Connection>,
     accepted: u64,
+    /// Were accepted and have not sent anything for the node: closed first if there are too many.
+    silent: BTreeSet<ConnectionId>,
+    /// Until when a lack of resources is not said again.
+    quiet_until_ms: u64,
     /// May have a message, or another input for the node.
     busy: VecDeque<ConnectionId>,
     /// Have something to write.
@@ -56,6 +62,8 @@ impl<E: Send + 'static> Sockets<E> {
             listener,
             connections: BTreeMap::new(),
             accepted: 0,
+            silent: BTreeSet::new(),
+            quiet_until_ms: 0,
             busy: VecDeque::new(),
             dirty: Vec::new(),
             again: vec![Source::Listener],
@@ -78,7 +86,13 @@ impl<E: Send + 'static> Sockets<E> {
                     debug!(%error, "a connection ended before it was accepted");
                 }
                 Poll::Ready(Err(error)) => {
-                    warn!(%error, "can not accept connections for the moment");
+                    if now_ms >= self.quiet_until_ms {
+                        warn!(%error, "can not accept connections for the moment");
+                        self.quiet_until_ms = now_ms + WARN_AGAIN_MS;
+                    }
+                    for _ in 0..self.silent.len().div_ceil(2) {
+                        self.close_a_silent_one();
+                    }
                     self.timers.set(Timer::Accept, now_ms + ACCEPT_RETRY_MS);
                     return;
                 }
@@ -100,10 +114,25 @@ impl<E: Send + 'static> Sockets<E> {
                 let waker = waker(&self.shared, Source::Connection(id));
                 let connection = Connection::accepted(stream, link, peer.to_string(), waker);
                 self.connections.insert(id, connection);
+                self.silent.insert(id);
+                if self.silent.len() > self.config.silent_limit {
+                    self.close_a_silent_one();
+                }
                 self.mark_dirty(id);
                 self.poll(id);
             }
             Err(cause) => info!(%peer, %cause, "connection not accepted"),
+        }
+    }
+
+    /// Nodes speak at once: the oldest one that did not is the least likely to be one.
+    fn close_a_silent_one(&mut self) {
+        let Some(id) = self.silent.pop_first() else {
+            return;
+        };
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.ended.get_or_insert(End::Silent);
+            self.mark_busy(id);
         }
     }
 
@@ -156,6 +185,7 @@ impl<E: Send + 'static> Sockets<E> {
     /// Closes at once.
     pub fn remove(&mut self, id: ConnectionId) {
         if self.connections.remove(&id).is_some() {
+            self.silent.remove(&id);
             self.timers.cancel(Timer::Closing(id));
         }
     }
@@ -235,6 +265,7 @@ impl<E: Send + 'static> Sockets<E> {
         let next = if waits { Ok(None) } else { connection.link.next() };
         match next {
             Ok(Some(message)) => {
+                self.silent.remove(&id);
                 self.mark_busy(id);
                 return Some(Input::Received { connection: id, message });
             }

@@ -135,7 +135,11 @@ impl Peer {
     /// Connects, and greets. The greeting of the node is read: closing a socket that holds unread
     /// bytes would reset the connection, and what was sent be lost.
     pub fn new(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::on(TcpStream::connect(address).unwrap())
+    }
+
+    /// The same on a socket that is connected.
+    pub fn on(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut peer = Self { stream, framer: Framer::new() };
         peer.write(&HANDSHAKE);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use neo_core::io::Exit;
 use neo_net::{Shell, ShellConfig, Tls};
 use neo_wire::Address;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::RunError;
 use crate::config::node::{LinkConfig, NodeConfig};
@@ -23,12 +24,24 @@ pub(super) fn tls(link: &LinkConfig) -> Result<Option<Tls>, RunError> {
 
 /// A shell that listens: its address is known before there is a node.
 pub(super) fn bind<E: Send + 'static>(config: &NodeConfig) -> Result<Shell<E>, RunError> {
+    allow_many_files();
     let tls = tls(&config.link)?;
     if tls.is_some() {
         tracing::info!("TLS enabled for {}", config.bind);
     }
     let listen = Some(config.bind);
     Shell::bind(ShellConfig { listen, tls, ..ShellConfig::default() }).map_err(failed)
+}
+
+/// A node has a file per connection: it takes as many as the system allows without asking. What
+/// most systems give by default (1024) is for programs that use `select`.
+fn allow_many_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
+    });
+    if let Err(error) = raised {
+        tracing::info!(%error, "the number of open files can not be raised");
+    }
 }
 
 /// What is advertised to other nodes: the real port.
