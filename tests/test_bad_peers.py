@@ -2,10 +2,12 @@
 (spec protocol.md 10.4)."""
 
 import contextlib
+import datetime
 import hashlib
 import random
 import resource
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -17,6 +19,8 @@ from cluster import Cluster, argv
 from neo.client import TransactionMetaData
 from neo.client.Storage import Storage
 from raw import ANSWER, CLIENT, CODES, HANDSHAKE, STORAGE, Peer, RawClient
+from tls import peer
+from tls.certificates import Authority
 from ZODB.utils import z64
 
 KINDS = ("m1", "s1", "admin")
@@ -287,3 +291,51 @@ def test_a_stop_does_not_wait_for_silent_peers(tmp_path):
         assert time.monotonic() - start < raw.PATIENCE
         for peer in (*peers, *greeted):
             peer.close()
+
+
+def test_certificates_that_do_not_match(tmp_path):
+    """Peers without TLS, of another authority, expired or revoked: the cluster goes on."""
+    authority = Authority(tmp_path / "ours")
+    foreign = Authority(tmp_path / "theirs").issue("foreign")
+    good, revoked = authority.issue("node"), authority.issue("revoked")
+    expired = authority.issue("expired", datetime.datetime(2021, 1, 1))
+    files = good._replace(ca=authority.revoke(revoked))
+    with Cluster(tmp_path / "cluster", tls=files) as cluster:
+        cluster.start()
+        storage = cluster.open()
+        addresses = cluster.masters[0], cluster.admin_address
+        for address in addresses:
+            host, _, port = address.rpartition(":")
+            with raw.connect(address) as sock:
+                sock.sendall(HANDSHAKE)
+                assert raw.rest(sock) == b""
+            for bad in foreign, expired, revoked:
+                context = peer.context(bad._replace(ca=good.ca))
+                with (
+                    pytest.raises((ssl.SSLError, ConnectionResetError)),
+                    socket.create_connection((host, int(port)), raw.PATIENCE) as sock,
+                    context.wrap_socket(sock) as tls,
+                ):
+                    # With TLS 1.3, a refusal comes after the handshake.
+                    tls.sendall(HANDSHAKE)
+                    while tls.recv(100):
+                        pass
+        for bad in foreign, expired, revoked:
+            # Ours say it before they connect anywhere, if the certificate itself tells it.
+            reason = {foreign: "none of them issued it", expired: "it is expired"}.get(bad)
+            result = subprocess.run(
+                argv(
+                    *("neostorage", "-c", cluster.name, "-m", cluster.master_nodes),
+                    *("-a", "SQLite", "-d", tmp_path / "other.sqlite"),
+                    *("--ca", files.ca, "--cert", bad.cert, "--key", bad.key),
+                ),
+                capture_output=True,
+                text=True,
+                timeout=raw.PATIENCE,
+            )
+            assert result.returncode == 1
+            assert (reason or "it is revoked") in result.stderr.splitlines()[-1], result.stderr
+        commit(storage)
+        cluster.check()
+        assert cluster.state == "RUNNING"
+        storage.close()

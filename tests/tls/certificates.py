@@ -46,7 +46,7 @@ class Authority:
         self.path = folder / "ca.pem"
         self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def builder(self, subject, key):
+    def builder(self, subject, key, end=END):
         identifier = x509.SubjectKeyIdentifier.from_public_key
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key
         return (
@@ -56,17 +56,17 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(START)
-            .not_valid_after(END)
+            .not_valid_after(end)
             .add_extension(identifier(key.public_key()), critical=False)
             .add_extension(authority(self.key.public_key()), critical=False)
         )
 
-    def issue(self, name):
-        """Files of a node called `name`; the authority is this one."""
+    def issue(self, name, end=END):
+        """Files of a node called `name`, good until `end`; the authority is this one."""
         key = make_key(self.kind)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = (
-            self.builder(subject, key)
+            self.builder(subject, key, end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
             .sign(self.key, hashes.SHA256())
         )
