@@ -9,7 +9,7 @@ pub mod model;
 pub mod query;
 
 pub use cells::{CellRow, TableChange};
-pub use job::{Class, JobOutput, JobResult, Refusal, WriteJob};
+pub use job::{Class, JobOutput, JobResult, RecordKey, Refusal, WriteJob};
 pub use model::{
     Configuration, DataId, DataStatistics, LastIds, ObjectRevision, Payload, ReplicatedObject,
     ReplicatedTransaction, StoredObject, TransactionInfo, TransactionMetadata, Vote,

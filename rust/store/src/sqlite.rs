@@ -12,6 +12,7 @@ mod designation;
 mod failure;
 mod jobs;
 mod lock;
+mod pack;
 mod reader;
 mod schema;
 #[cfg(test)]

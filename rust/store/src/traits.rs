@@ -104,6 +104,10 @@ pub trait Reader: Send {
     /// TIDs of the records of an object with their `value_tid`, ascending.
     fn revisions(&self, oid: Oid) -> Result<Vec<(Tid, Option<Tid>)>, StoreError>;
 
+    /// The greatest `pack_tid` of the orders that were executed on this object, or that are being
+    /// executed; zero if there is none (spec storage.md 12.6).
+    fn pack_tid(&self, oid: Oid) -> Result<Tid, StoreError>;
+
     /// Data written before a vote.
     fn spilled(&self, data: DataId) -> Result<Option<StoredData>, StoreError>;
 
@@ -171,6 +175,7 @@ pub trait Reader: Send {
             Query::LastSerial(oid) => Answer::LastSerial(self.last_serial(*oid)?),
             Query::HasRecord { oid, tid } => Answer::HasRecord(self.has_record(*oid, *tid)?),
             Query::Revisions(oid) => Answer::Revisions(self.revisions(*oid)?),
+            Query::PackTid(oid) => Answer::PackTid(self.pack_tid(*oid)?),
             Query::Spilled(data) => Answer::Spilled(self.spilled(*data)?),
             Query::Transaction(tid) => Answer::Transaction(self.transaction(*tid)?),
             Query::History { oid, offset, length } => {

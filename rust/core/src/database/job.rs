@@ -1,12 +1,15 @@
 //! Writes (spec storage.md 9-11, 13-16).
 
-use neo_wire::{NodeId, Oid, Partition, StoredData, Tid, Ttid};
+use neo_wire::{NodeId, Oid, PackOrder, Partition, StoredData, Tid, Ttid};
 
 use super::cells::{CellRow, TableChange};
 use super::model::{
     DataId, MAX_ID, MAX_METADATA_BYTES, MAX_OIDS, MAX_PARTITIONS, Payload, ReplicatedObject,
     ReplicatedTransaction, Vote,
 };
+
+/// A record of a cell, by OID then TID.
+pub type RecordKey = (Oid, Tid);
 
 /// One write. Jobs are carried out in the order they were given, and those of one ticket are in
 /// the same commit.
@@ -111,15 +114,17 @@ pub enum WriteJob {
         /// Records to delete at most.
         limit: u32,
     },
+    /// Remembers an order before anything of it is executed, for [`super::Query::PackTid`].
+    BeginPack(PackOrder),
     /// One slice of a pack (spec storage.md 15.1). Answer: [`JobOutput::Packed`].
     PackObjects {
         /// The cell.
         partition: Partition,
         /// History at or before it is packed.
         pack_tid: Tid,
-        /// First OID of the slice.
-        min_oid: Oid,
-        /// Objects to look at, at most.
+        /// First record of the slice.
+        min: RecordKey,
+        /// Records to look at, at most.
         limit: u32,
     },
     /// One slice of a partial pack: these objects only, those of other partitions left out.
@@ -128,8 +133,12 @@ pub enum WriteJob {
         partition: Partition,
         /// History at or before it is packed.
         pack_tid: Tid,
-        /// The objects.
+        /// The objects, ascending.
         oids: Vec<Oid>,
+        /// First record of the slice.
+        min: RecordKey,
+        /// Records to look at, at most.
+        limit: u32,
     },
     /// Signs pack orders. Answer: [`JobOutput::Signed`].
     SignPacks {
@@ -178,6 +187,7 @@ impl WriteJob {
             | Self::SetCellTid { .. }
             | Self::SetCellPack { .. }
             | Self::DropPartition { .. }
+            | Self::BeginPack(_)
             | Self::PackObjects { .. }
             | Self::PackList { .. }
             | Self::PruneOrphans { .. } => Class::Background,
@@ -244,6 +254,7 @@ impl WriteJob {
             }),
             Self::SetCellTid { tid, .. } => id(tid.0),
             Self::SetCellPack { pack, .. } => id(pack.0),
+            Self::BeginPack(order) => id(order.tid.0).and(id(order.pack_tid.0)),
             _ => Ok(()),
         }
     }
@@ -343,8 +354,10 @@ pub enum JobOutput {
     Packed {
         /// Records deleted by this slice.
         deleted: u64,
+        /// Objects that have no record any more.
+        gone: Vec<Oid>,
         /// Where the next slice begins; none if the end was reached.
-        next: Option<Oid>,
+        next: Option<RecordKey>,
     },
     /// Of [`WriteJob::SignPacks`].
     Signed {

@@ -82,6 +82,8 @@ pub enum Query {
     },
     /// [`Answer::Revisions`]: what AskObjectUndoSerial is computed from.
     Revisions(Oid),
+    /// [`Answer::PackTid`] of an object.
+    PackTid(Oid),
     /// [`Answer::Spilled`].
     Spilled(DataId),
     /// [`Answer::Transaction`].
@@ -139,7 +141,8 @@ pub enum Query {
         /// Records at most.
         length: u64,
     },
-    /// [`Answer::PackOrders`] of these cells, ascending.
+    /// [`Answer::PackOrders`] of these cells, ascending. Those without transaction do not exist
+    /// (spec storage.md 15.8).
     PackOrders {
         /// Included.
         min: Tid,
@@ -185,6 +188,8 @@ pub enum Answer {
     OidsFrom(OidsFrom),
     /// (TID, OID) of records.
     Records(Vec<(Tid, Oid)>),
+    /// Records at or before it may have been packed; zero if none.
+    PackTid(Tid),
     /// Pack orders.
     PackOrders(Vec<PackOrder>),
     /// Of all rows of `data`.

@@ -49,7 +49,7 @@ impl Storage {
             replicas: num_replicas,
             cells,
             full: true,
-            last_pack: self.last_pack,
+            last_pack: self.packs.last,
         };
         let job = WriteJob::ChangeTable(change);
         if rows.is_empty() || job.check().is_err() {
@@ -74,7 +74,7 @@ impl Storage {
             return false;
         }
         self.table.change(ptid, num_replicas, &cells);
-        let last_pack = self.last_pack;
+        let last_pack = self.packs.last;
         let change = TableChange { ptid, replicas: num_replicas, cells, full: false, last_pack };
         self.record_table(WriteJob::ChangeTable(change), cx);
         true
@@ -99,6 +99,10 @@ impl Storage {
             if cell.state.is_readable() {
                 self.replicating.remove(partition);
                 self.replicated.remove(partition);
+                let known = before.get(partition);
+                if known.is_some_and(|row| row.state == CellState::OutOfDate) {
+                    self.packs.tell_again();
+                }
             } else if cell.state == CellState::OutOfDate
                 && before.get(partition).is_none_or(|row| row.state != CellState::OutOfDate)
             {
@@ -143,7 +147,7 @@ impl Storage {
     }
 
     /// The database recorded a change of the table.
-    pub(super) fn table_written(&mut self, outputs: Vec<JobOutput>) {
+    pub(super) fn table_written(&mut self, outputs: Vec<JobOutput>, cx: &mut Context<'_>) {
         for output in outputs {
             let JobOutput::OwnCells(rows) = output else {
                 continue;
@@ -156,6 +160,10 @@ impl Storage {
                     *cell = row;
                 }
             }
+        }
+        if self.is_operational() {
+            self.tell_completed_pack(cx);
+            self.maybe_pack(cx);
         }
     }
 }

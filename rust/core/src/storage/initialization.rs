@@ -86,10 +86,8 @@ impl Storage {
 
     /// The master learns the last pack done here before the last IDs.
     pub(super) fn last_ids(&mut self, to: Requester, ids: LastIds, cx: &mut Context<'_>) {
-        let pack = self.own.values().filter_map(|cell| cell.pack).min();
-        if let Some(tid) = pack.filter(|_| !self.config.disable_pack) {
-            self.tell_master(Packet::NotifyPackCompleted { tid }, cx);
-        }
+        self.packs.tell_again();
+        self.tell_completed_pack(cx);
         let packet = Packet::AnswerLastIDs {
             last_tid: ids.last_tid,
             last_oid: ids.last_oid,
@@ -130,6 +128,7 @@ impl Storage {
         self.ask_write(jobs, Job::Nothing, cx);
         info!("operation starts");
         self.tell_master(Packet::NotifyReady {}, cx);
+        self.maybe_pack(cx);
     }
 
     /// Backup mode begins where the readable cells are, unless it already was in it.

@@ -30,6 +30,10 @@ pub(super) enum Job {
     Unlock(Ttid),
     /// The own cells after a change of the table.
     Table,
+    /// A pack begins once what came before is written.
+    BeginPack,
+    /// A slice of a pack, of this cell.
+    Pack(Option<Partition>),
     /// The start of operation in backup mode: the last TID of readable cells, once everything is
     /// written.
     BackupTid,
@@ -41,6 +45,8 @@ pub(super) enum Job {
     UndoTarget(Requester, Ttid, WriteRequest),
     /// Where the data of an undo comes from, for one of the objects asked for.
     UndoSerials(Box<UndoQuestion>),
+    /// Whether the older revisions of an object that an undo would delete may have been packed.
+    UndoPackTid(Box<UndoQuestion>),
     /// Data moved from memory to the database.
     Spill(Requester, Ttid, WriteRequest, Packet),
     /// A read for a peer: `partition` must still be readable when it is answered.
@@ -112,7 +118,7 @@ impl Storage {
         }
         match job {
             Job::Erase => self.stop_with(crate::io::Exit::Success, cx),
-            Job::Table => self.table_written(outputs),
+            Job::Table => self.table_written(outputs, cx),
             Job::Truncate(requester) => self.truncated(requester, cx),
             Job::Reply(requester, packet) => match refusal {
                 None => self.reply(requester, packet, cx),
@@ -127,6 +133,8 @@ impl Storage {
                 self.ask_read(Query::LastIds(self.readable()), Job::BackupTid, cx);
             }
             Job::Unlock(ttid) => self.unlocked(ttid, cx),
+            Job::BeginPack => self.begin_pack(cx),
+            Job::Pack(partition) => self.packed(partition, outputs, cx),
             Job::Spill(requester, ttid, request, packet) => {
                 let id = outputs.into_iter().find_map(|output| match output {
                     JobOutput::Spilled(id) => Some(id),
@@ -163,6 +171,9 @@ impl Storage {
             }
             (Job::UndoSerials(question), Answer::Revisions(revisions)) => {
                 self.undo_serials_of(*question, &revisions, cx);
+            }
+            (Job::UndoPackTid(question), Answer::PackTid(tid)) => {
+                self.undo_of_creation(*question, tid, cx);
             }
             (job, answer) => {
                 debug_assert!(false, "{answer:?} for {job:?}");

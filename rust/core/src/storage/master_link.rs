@@ -96,6 +96,7 @@ impl Storage {
         self.peers.clear();
         self.waiting_peers.clear();
         self.forget_transactions();
+        self.packs.reset();
     }
 
     /// A packet of a master.
@@ -157,9 +158,7 @@ impl Storage {
                 }
             }
             Packet::NotifyPackSigned { approved, rejected } => {
-                self.last_pack = approved.iter().copied().fold(self.last_pack, Ord::max);
-                let job = WriteJob::SignPacks { approved, rejected };
-                self.ask_write(vec![job], Job::Nothing, cx);
+                self.packs_signed(approved, rejected, cx);
             }
             Packet::NotifyTransactionFinished { ttid, .. }
             | Packet::AbortTransaction { ttid, .. } => self.abort(ttid, cx),

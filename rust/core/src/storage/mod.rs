@@ -10,6 +10,7 @@ mod jobs;
 mod lockless;
 mod locks;
 mod master_link;
+mod pack;
 mod queues;
 mod reads;
 mod stores;
@@ -25,6 +26,7 @@ use neo_wire::{Timestamp, Ttid, Value};
 use self::identification::{Peer, WaitingPeer};
 use self::jobs::{Job, Ticket};
 use self::master_link::Phase;
+use self::pack::Packer;
 use self::queues::{DelayedRead, DelayedWrite, Requester};
 use self::transaction::Transaction;
 use self::undo::UndoQuestion;
@@ -107,6 +109,11 @@ struct Context<'a> {
 #[derive(Debug, Clone, PartialEq)]
 enum Asked {
     Identification,
+    /// The pack order that follows, in this period of operation.
+    PackOrder {
+        after: Tid,
+        epoch: u64,
+    },
 }
 
 /// See the module.
@@ -134,7 +141,7 @@ pub struct Storage {
     truncate_tid: Option<Tid>,
     /// What was decided last is being done.
     truncating: bool,
-    last_pack: Tid,
+    packs: Packer,
     peers: BTreeMap<ConnectionId, Peer>,
     waiting_peers: Vec<WaitingPeer>,
     jobs: BTreeMap<Ticket, (u64, Job)>,
@@ -183,7 +190,7 @@ impl Storage {
             backup_tid: settings.backup_tid,
             truncate_tid: settings.truncate_tid,
             truncating: false,
-            last_pack: Tid::ZERO,
+            packs: Packer::default(),
             peers: BTreeMap::new(),
             waiting_peers: Vec::new(),
             jobs: BTreeMap::new(),
@@ -263,6 +270,9 @@ impl Storage {
             Incoming::Nothing => {}
             Incoming::Answer { context: Asked::Identification, packet } => {
                 self.master_identified(packet, cx);
+            }
+            Incoming::Answer { context: Asked::PackOrder { after, epoch }, packet } => {
+                self.pack_order_told((after, epoch), packet, cx);
             }
             Incoming::Packet { msg_id, packet } => {
                 if self.search.owns(connection) {

@@ -6,6 +6,7 @@ mod commit;
 mod identification;
 mod lockless;
 mod locks;
+mod pack;
 mod reads;
 mod relock;
 mod start;

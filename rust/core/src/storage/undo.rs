@@ -80,6 +80,10 @@ impl Storage {
         let stored = transaction.and_then(|transaction| transaction.stores.get(&oid));
         let own = stored.map(|store| store.value_tid.unwrap_or(question.ttid.as_tid()));
         match undo_serial(revisions, question.undone, question.ltid, own) {
+            Ok(Some((current, None, is_current))) => {
+                question.found.push((oid, (current, None, is_current)));
+                self.ask_read(Query::PackTid(oid), Job::UndoPackTid(Box::new(question)), cx);
+            }
             Ok(found) => {
                 question.found.extend(found.map(|found| (oid, found)));
                 self.next_undo_serial(question, cx);
@@ -87,6 +91,22 @@ impl Storage {
             Err(NotInSnapshot) => {
                 self.reply_error(question.to, ErrorCode::OidNotFound, &oid.to_string(), cx);
             }
+        }
+    }
+
+    /// The greatest TID at which the object was packed is known: the undo of its oldest revision
+    /// must not be taken for that of its creation (spec storage.md 12.6).
+    pub(super) fn undo_of_creation(
+        &mut self,
+        question: UndoQuestion,
+        packed: Tid,
+        cx: &mut Context<'_>,
+    ) {
+        match question.found.last() {
+            Some((oid, _)) if packed >= question.undone => {
+                self.reply_error(question.to, ErrorCode::OidNotFound, &oid.to_string(), cx);
+            }
+            _ => self.next_undo_serial(question, cx),
         }
     }
 }

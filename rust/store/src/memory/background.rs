@@ -1,7 +1,10 @@
 //! Jobs of replication, deletion and packs.
 
+use std::collections::BTreeSet;
+
 use neo_core::database::{
-    DataId, JobOutput, JobResult, Refusal, ReplicatedObject, ReplicatedTransaction, WriteJob,
+    DataId, JobOutput, JobResult, RecordKey, Refusal, ReplicatedObject, ReplicatedTransaction,
+    WriteJob,
 };
 use neo_wire::{CellState, Oid, PackOrder, Partition, Tid};
 
@@ -46,18 +49,25 @@ impl State {
                 JobOutput::Done
             }
             WriteJob::DropPartition { partition, limit } => self.drop_partition(partition, limit),
-            WriteJob::PackObjects { partition, pack_tid, min_oid, limit } => {
-                self.pack_objects(partition, pack_tid, min_oid, limit)
+            WriteJob::BeginPack(order) => {
+                let oids = oid_list(order.partial, order.oids);
+                if oids.is_none() {
+                    self.begun_packs.retain(|_, begun| begun.pack_tid > order.pack_tid);
+                }
+                self.begun_packs.insert(order.tid, PackOrder { oids, ..order });
+                JobOutput::Done
             }
-            WriteJob::PackList { partition, pack_tid, oids } => {
-                let partitions = self.partitions();
-                let deleted = oids
-                    .into_iter()
-                    .filter(|oid| oid.partition(partitions) == partition)
-                    .map(|oid| self.pack_object(partition, oid, pack_tid))
-                    .sum();
-                let next = None;
-                JobOutput::Packed { deleted, next }
+            WriteJob::PackObjects { partition, pack_tid, min, limit } => {
+                let range = (partition, min.0, min.1)..=(partition, Oid::INVALID, Tid::INVALID);
+                let keys = self.records.range(range).map(|(key, _)| (key.1, key.2)).collect();
+                self.pack(partition, pack_tid, keys, limit)
+            }
+            WriteJob::PackList { partition, pack_tid, oids, min, limit } => {
+                let oids: BTreeSet<Oid> = oids.into_iter().collect();
+                let range = (partition, min.0, min.1)..=(partition, Oid::INVALID, Tid::INVALID);
+                let keys = self.records.range(range).map(|(key, _)| (key.1, key.2));
+                let keys = keys.filter(|key| oids.contains(&key.0)).collect();
+                self.pack(partition, pack_tid, keys, limit)
             }
             WriteJob::SignPacks { approved, rejected } => self.sign(&approved, &rejected),
             WriteJob::Truncate => {
@@ -133,38 +143,33 @@ impl State {
         }
     }
 
-    fn pack_objects(
+    /// Spec storage.md 15.1, for the first ones of these records.
+    fn pack(
         &mut self,
         partition: Partition,
         pack_tid: Tid,
-        min_oid: Oid,
+        keys: Vec<RecordKey>,
         limit: u32,
     ) -> JobOutput {
-        let range = (partition, min_oid, Tid::ZERO)..=(partition, Oid::INVALID, Tid::INVALID);
-        let mut oids: Vec<Oid> = self.records.range(range).map(|(key, _)| key.1).collect();
-        oids.dedup();
-        oids.truncate(limit as usize);
-        let next = match oids.last() {
-            _ if oids.len() < limit as usize => None,
-            None => Some(min_oid),
-            Some(last) => Some(last.next()),
-        };
-        let deleted = oids.into_iter().map(|oid| self.pack_object(partition, oid, pack_tid)).sum();
-        JobOutput::Packed { deleted, next }
-    }
-
-    /// Spec storage.md 15.1.
-    fn pack_object(&mut self, partition: Partition, oid: Oid, pack_tid: Tid) -> u64 {
-        let range = (partition, oid, Tid::ZERO)..=(partition, oid, pack_tid);
-        let mut packed: Vec<_> =
-            self.records.range(range).map(|(key, record)| (key.2, record.data)).collect();
-        if packed.last().is_some_and(|(_, data)| data.is_some()) {
-            packed.pop();
+        let next = keys.get(limit as usize).copied();
+        let mut deleted = 0;
+        let mut gone = Vec::new();
+        for (oid, tid) in keys.into_iter().take(limit as usize) {
+            let range = (partition, oid, Tid::ZERO)..=(partition, oid, pack_tid);
+            let last = self.records.range(range).next_back();
+            let Some((last, exists)) = last.map(|(key, record)| (key.2, record.data.is_some()))
+            else {
+                continue;
+            };
+            if tid < last || tid == last && !exists {
+                deleted += u64::from(self.remove_record(partition, oid, tid));
+                let all = (partition, oid, Tid::ZERO)..=(partition, oid, Tid::INVALID);
+                if self.records.range(all).next().is_none() {
+                    gone.push(oid);
+                }
+            }
         }
-        for (tid, _) in &packed {
-            self.remove_record(partition, oid, *tid);
-        }
-        packed.len() as u64
+        JobOutput::Packed { deleted, gone, next }
     }
 
     fn sign(&mut self, approved: &[Tid], rejected: &[Tid]) -> JobOutput {

@@ -164,6 +164,21 @@ impl Reader for MemoryReader {
         Ok(records.map(|(tid, record)| (tid, record.value_tid)).collect())
     }
 
+    fn pack_tid(&self, oid: Oid) -> Result<Tid, StoreError> {
+        let disk = self.disk()?;
+        let state = &disk.current;
+        let partition = oid.partition(state.partitions());
+        let packed = state.configuration.nid.and_then(|nid| state.rows.get(&(partition, nid)));
+        let packed = packed.and_then(|row| row.pack);
+        let done = state.packs.values().filter(|order| {
+            order.approved == Some(true) && packed.is_some_and(|packed| order.tid <= packed)
+        });
+        let orders = state.begun_packs.values().chain(done);
+        let concerned =
+            orders.filter(|order| order.oids.clone().is_none_or(|oids| oids.list().contains(&oid)));
+        Ok(concerned.map(|order| order.pack_tid).max().unwrap_or(Tid::ZERO))
+    }
+
     fn spilled(&self, data: DataId) -> Result<Option<StoredData>, StoreError> {
         let disk = self.disk()?;
         let state = &disk.current;
@@ -260,6 +275,9 @@ impl Reader for MemoryReader {
         let orders = disk.current.packs.range(min..);
         Ok(orders
             .filter(|(tid, _)| partitions.contains(&tid.partition(count)))
+            .filter(|(tid, _)| {
+                disk.current.transactions.contains_key(&(tid.partition(count), **tid))
+            })
             .map(|(_, order)| order.clone())
             .collect())
     }

@@ -47,6 +47,8 @@ pub struct State {
     pub spilled: BTreeMap<DataId, (Ttid, DataId)>,
     pub last_spilled: u64,
     pub packs: BTreeMap<Tid, PackOrder>,
+    /// Orders executed here, or begun.
+    pub begun_packs: BTreeMap<Tid, PackOrder>,
     pub erased: bool,
     /// Next `n` of data ids, for partitions that got one since the database was opened.
     next_data: BTreeMap<Partition, u64>,

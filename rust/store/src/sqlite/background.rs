@@ -43,11 +43,12 @@ impl Work<'_> {
                 self.delete_objects(partition, &records).map(|()| JobOutput::Done)
             }
             WriteJob::DropPartition { partition, limit } => self.drop_partition(partition, limit),
-            WriteJob::PackObjects { partition, pack_tid, min_oid, limit } => {
-                self.pack_objects(partition, pack_tid, min_oid, limit)
+            WriteJob::BeginPack(order) => self.begin_pack(order).map(|()| JobOutput::Done),
+            WriteJob::PackObjects { partition, pack_tid, min, limit } => {
+                self.pack_objects(partition, pack_tid, min, limit)
             }
-            WriteJob::PackList { partition, pack_tid, oids } => {
-                self.pack_list(partition, pack_tid, &oids)
+            WriteJob::PackList { partition, pack_tid, oids, min, limit } => {
+                self.pack_list(partition, pack_tid, (&oids, min), limit)
             }
             WriteJob::SignPacks { approved, rejected } => self.sign(&approved, &rejected),
             WriteJob::Truncate => self.truncate().map(|()| JobOutput::Done),
@@ -137,7 +138,7 @@ impl Work<'_> {
     }
 
     /// Gives its data, which is not pruned yet.
-    fn delete_record(
+    pub fn delete_record(
         &self,
         partition: Partition,
         oid: i64,
@@ -174,67 +175,6 @@ impl Work<'_> {
         self.execute(statement, range)?;
         self.execute("DELETE FROM trans WHERE partition = ? AND tid > ?", range)?;
         Ok(())
-    }
-
-    fn pack_objects(
-        &self,
-        partition: Partition,
-        pack_tid: Tid,
-        min_oid: Oid,
-        limit: u32,
-    ) -> rusqlite::Result<JobOutput> {
-        let statement = "SELECT DISTINCT oid FROM obj WHERE partition = ? AND oid >= ?
-            ORDER BY oid LIMIT ?";
-        let oids = match key(min_oid.0) {
-            Some(min) => self.column(statement, (partition.0, min, limit))?,
-            None => Vec::new(),
-        };
-        let next = match oids.last() {
-            _ if oids.len() < limit as usize => None,
-            None => Some(min_oid),
-            Some(last) => Some(Oid(last + 1)),
-        };
-        let mut deleted = 0;
-        for oid in oids {
-            deleted += self.pack_object(partition, oid, pack_tid)?;
-        }
-        Ok(JobOutput::Packed { deleted, next })
-    }
-
-    fn pack_list(
-        &self,
-        partition: Partition,
-        pack_tid: Tid,
-        oids: &[Oid],
-    ) -> rusqlite::Result<JobOutput> {
-        let mut deleted = 0;
-        for oid in oids {
-            if oid.partition(self.memory.partitions) == partition {
-                deleted += self.pack_object(partition, oid.0, pack_tid)?;
-            }
-        }
-        let next = None;
-        Ok(JobOutput::Packed { deleted, next })
-    }
-
-    /// Spec storage.md 15.1.
-    fn pack_object(&self, partition: Partition, oid: u64, pack_tid: Tid) -> rusqlite::Result<u64> {
-        let Some(oid) = key(oid) else { return Ok(0) };
-        let mut statement = self.statement(
-            "SELECT tid, data_id IS NOT NULL FROM obj
-             WHERE partition = ? AND oid = ? AND tid <= ? ORDER BY tid DESC",
-        )?;
-        let records: Vec<(i64, bool)> = statement
-            .query_map((partition.0, oid, bound(pack_tid.0)), |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        let kept = records.first().is_some_and(|(_, has_data)| *has_data);
-        let mut deleted = 0;
-        for (tid, _) in records.into_iter().skip(usize::from(kept)) {
-            let data = self.delete_record(partition, oid, tid)?;
-            self.prune(data)?;
-            deleted += 1;
-        }
-        Ok(deleted)
     }
 
     fn sign(&self, approved: &[Tid], rejected: &[Tid]) -> rusqlite::Result<JobOutput> {

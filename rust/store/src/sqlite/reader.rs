@@ -264,6 +264,25 @@ impl Reader for SqliteReader {
         list(&self.lock(), sql, object, item).doing(WHAT)
     }
 
+    fn pack_tid(&self, oid: Oid) -> Result<Tid, StoreError> {
+        let partition = oid.partition(self.common.partitions()).0;
+        let sql = "SELECT pack_tid, oids FROM neo_packs UNION ALL
+                   SELECT pack_tid, oids FROM pack WHERE approved
+                       AND tid <= (SELECT max(pack) FROM pt WHERE partition = ?)
+                   ORDER BY pack_tid DESC";
+        let key = oid.to_bytes();
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(sql).doing(WHAT)?;
+        let mut rows = statement.query([partition]).doing(WHAT)?;
+        while let Some(row) = rows.next().doing(WHAT)? {
+            let list = row.get_ref(1).and_then(|list| Ok(list.as_blob_or_null()?)).doing(WHAT)?;
+            if list.is_none_or(|list| list.as_chunks().0.contains(&key)) {
+                return tid(row, 0).doing(WHAT);
+            }
+        }
+        Ok(Tid::ZERO)
+    }
+
     fn spilled(&self, data: DataId) -> Result<Option<StoredData>, StoreError> {
         let Some(id) = key(data.0) else {
             return Ok(None);
@@ -388,10 +407,13 @@ impl Reader for SqliteReader {
         let Some(min) = key(min.0) else {
             return Ok(Vec::new());
         };
-        let sql = "SELECT tid, approved, partial, oids, pack_tid FROM pack
-                   WHERE tid >= ? ORDER BY tid";
-        let mut orders = list(&self.lock(), sql, [min], columns::pack_order).doing(WHAT)?;
         let count = self.common.partitions();
+        let sql = "SELECT tid, approved, partial, oids, pack_tid FROM pack
+                   WHERE tid >= ? AND EXISTS (SELECT 1 FROM trans
+                       WHERE trans.partition = pack.tid % max(?, 1) AND trans.tid = pack.tid)
+                   ORDER BY tid";
+        let params = (min, count);
+        let mut orders = list(&self.lock(), sql, params, columns::pack_order).doing(WHAT)?;
         orders.retain(|order| partitions.contains(&order.tid.partition(count)));
         Ok(orders)
     }

@@ -12,7 +12,7 @@ pub const VERSION: u32 = 4;
 const DEDUP_INDEX: &str = "_data_i1";
 
 /// In the order in which they are created. The Python NEO inserts by position.
-pub const TABLES: [(&str, &str); 9] = [
+pub const TABLES: [(&str, &str); 10] = [
     ("config", "(name TEXT NOT NULL PRIMARY KEY, value TEXT) WITHOUT ROWID"),
     (
         "pt",
@@ -53,6 +53,12 @@ pub const TABLES: [(&str, &str); 9] = [
     ),
     // Ours: rows of `data` written before the vote of their transaction.
     ("neo_spilled", "(name INTEGER PRIMARY KEY, data_id INTEGER NOT NULL)"),
+    // Ours: pack orders begun here, whatever their partition. Those in `pack` may not all be.
+    (
+        "neo_packs",
+        "(tid INTEGER PRIMARY KEY, partial BOOLEAN NOT NULL, oids BLOB,
+          pack_tid INTEGER NOT NULL)",
+    ),
 ];
 
 const INDEXES: [(&str, &str); 2] =

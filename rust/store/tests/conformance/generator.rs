@@ -9,8 +9,8 @@ use neo_store::database::{
     TransactionInfo, TransactionMetadata, Vote, WriteJob,
 };
 use neo_wire::{
-    CellChange, CellState, Digest, NodeId, Oid, OidList, PackRecord, PackRequest, Partition, Ptid,
-    StoredData, Tid, Ttid,
+    CellChange, CellState, Digest, NodeId, Oid, OidList, PackOrder, PackRecord, PackRequest,
+    Partition, Ptid, StoredData, Tid, Ttid,
 };
 
 pub const PARTITIONS: u32 = 3;
@@ -42,7 +42,7 @@ impl Generator {
             spilled: Vec::new(),
             last_spilled: 0,
             ptid: 0,
-            counts: vec![0; 26],
+            counts: vec![0; 27],
         }
     }
 
@@ -81,6 +81,10 @@ impl Generator {
                 return tid;
             }
         }
+    }
+
+    fn tid_or_zero(&mut self) -> Tid {
+        if self.one_in(2) { Tid::ZERO } else { self.tid() }
     }
 
     fn partition(&mut self) -> Partition {
@@ -172,14 +176,20 @@ impl Generator {
             14 => WriteJob::PackObjects {
                 partition: self.partition(),
                 pack_tid: self.tid(),
-                min_oid: self.oid(),
-                limit: self.below(3) as u32,
+                min: (self.oid(), self.tid_or_zero()),
+                limit: self.below(5) as u32,
             },
-            15 => WriteJob::PackList {
-                partition: self.partition(),
-                pack_tid: self.tid(),
-                oids: self.oids(),
-            },
+            15 => {
+                let mut oids = self.oids();
+                oids.sort_unstable();
+                WriteJob::PackList {
+                    partition: self.partition(),
+                    pack_tid: self.tid(),
+                    oids,
+                    min: (Oid(self.below(2)), self.tid_or_zero()),
+                    limit: self.below(5) as u32,
+                }
+            }
             16 => WriteJob::SignPacks {
                 approved: vec![self.tid()],
                 rejected: (0..8).map(|_| self.tid()).collect(),
@@ -196,6 +206,13 @@ impl Generator {
             23 if self.one_in(2) => WriteJob::DecideTruncation(self.tid()),
             23 => WriteJob::Truncate,
             24 => self.setting(),
+            25 => WriteJob::BeginPack(PackOrder {
+                tid: self.tid(),
+                approved: Some(true),
+                partial: self.one_in(2),
+                oids: self.one_in(2).then(|| OidList::List(self.oids())),
+                pack_tid: self.tid(),
+            }),
             _ => WriteJob::PruneOrphans { min: DataId(self.below(5)), limit: self.below(5) as u32 },
         }
     }

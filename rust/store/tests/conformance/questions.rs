@@ -72,7 +72,7 @@ fn partitions(generator: &mut Generator) -> Vec<Partition> {
 
 fn random(generator: &mut Generator) -> Query {
     let partition = Partition(generator.below(u64::from(PARTITIONS) + 1) as u32);
-    match generator.below(17) {
+    match generator.below(18) {
         0 => Query::LastIds(partitions(generator)),
         1 => Query::LastTids(partition),
         2 => Query::FinalTid(Ttid(tid(generator).0)),
@@ -110,11 +110,12 @@ fn random(generator: &mut Generator) -> Query {
             length: length(generator),
         },
         12 => Query::PackOrders { min: tid(generator), partitions: partitions(generator) },
+        13 => Query::PackTid(oid(generator)),
         kind => Query::Load {
             oid: oid(generator),
             revision: match kind {
-                13 => Revision::Last,
-                14 => Revision::At(tid(generator)),
+                14 => Revision::Last,
+                15 => Revision::At(tid(generator)),
                 _ => Revision::Before(tid(generator)),
             },
         },

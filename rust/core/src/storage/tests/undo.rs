@@ -87,6 +87,7 @@ fn undo_serials_of_several_objects() {
     bed.answer(&Query::Revisions(Oid(2)), Answer::Revisions(vec![(Tid(2), None), (Tid(3), None)]));
     bed.answer(&Query::Revisions(Oid(4)), Answer::Revisions(vec![(Tid(2), None)]));
     bed.answer(&Query::Revisions(Oid(6)), Answer::Revisions(vec![(Tid(3), None), (Tid(5), None)]));
+    bed.answer(&Query::PackTid(Oid(6)), Answer::PackTid(Tid::ZERO));
     let objects =
         Map(vec![(Oid(2), (Tid(3), Some(Tid(2)), true)), (Oid(6), (Tid(5), None, false))]);
     assert_eq!(bed.answers(client), [(msg_id, Packet::AnswerObjectUndoSerial { objects })]);

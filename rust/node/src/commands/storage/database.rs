@@ -142,6 +142,7 @@ fn is_long(query: &Query) -> bool {
         | Query::OidsFrom { .. }
         | Query::RecordsFrom { .. }
         | Query::PackOrders { .. }
+        | Query::PackTid(_)
         | Query::DataStatistics => true,
     }
 }
