@@ -10,6 +10,7 @@ printed are medians of rounds, and medians of the ratios of each round.
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -25,8 +26,12 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import floor
-from clients import BULK, SIZE, SMALL, Clients, compressed_share
+from clients import Clients
+from generate import generate
+from generate import number as size
 from peers import PEERS, count_syncs, is_possible, memory_kb
+from rows import POPULATION, ROWS
+from work import compressed_share
 
 DEFAULT_PEERS = "neo,neo-plain,neo-2,zeo,filestorage,relstorage,relstorage-normal"
 
@@ -35,63 +40,6 @@ REFERENCE = "zeo"
 
 #: Share of processor time that nobody uses while nothing is measured, on a calm machine.
 CALM = 0.9
-
-#: Objects that are there to be read.
-POPULATION = 4000
-
-
-def commits(clients, options):
-    results = clients("commits", count=options.commits // len(clients), seconds=10)
-    return sum(x["rate"] for x in results)
-
-
-#: Unit, whether more is better, clients, and how it is measured.
-ROWS = {
-    "commits-1": (
-        f"commits/s, 1 object of {SMALL} bytes, 1 client",
-        True,
-        1,
-        lambda clients, options, oids, round: commits(clients, options),
-    ),
-    "commits-4": (
-        f"commits/s, 1 object of {SMALL} bytes, 4 clients",
-        True,
-        4,
-        lambda clients, options, oids, round: commits(clients, options),
-    ),
-    "bulk": (
-        f"MB/s, {BULK} new objects of {SIZE} bytes in a transaction",
-        True,
-        1,
-        lambda clients, options, oids, round: clients("bulk", transactions=5, seed=round)[0][
-            "mb_s"
-        ],
-    ),
-    "cold": (
-        "us, a load that no client cache knows",
-        False,
-        1,
-        lambda clients, options, oids, round: clients("cold", oids=oids[1:2001], first=oids[0])[0][
-            "median_us"
-        ],
-    ),
-    "cached": (
-        "loads/s from the cache, by a connection (MVCCAdapter)",
-        True,
-        1,
-        lambda clients, options, oids, round: clients(
-            "cached", oids=oids[:1000], seconds=options.seconds
-        )[0]["rate"],
-    ),
-    "cached-bare": (
-        "loads/s from the cache, storage.load()",
-        True,
-        1,
-        lambda clients, options, oids, round: clients(
-            "cached", oids=oids[:1000], seconds=options.seconds
-        )[0]["bare_rate"],
-    ),
-}
 
 
 class Contender:
@@ -105,6 +53,11 @@ class Contender:
         self.figures = {}
         self.at_start = self.memory()
         self.syncs = None
+
+    @functools.cached_property
+    def past(self):
+        """TIDs of transactions, and the object that they changed."""
+        return self.clients[1]("live", seed=1)[0]
 
     def memory(self):
         return {name: memory_kb(pid) for name, pid in self.peer.pids().items()}
@@ -121,8 +74,7 @@ class Contender:
         self.syncs = None if syncs is None else syncs / commits
 
     def measure(self, row, options, round):
-        _, _, count, work = ROWS[row]
-        return work(self.clients[count], options, self.oids, round)
+        return ROWS[row].work(self, options, round)
 
     def keep(self, figures):
         """Takes the figures of a round, by row."""
@@ -204,7 +156,7 @@ def progress(text):
 def ratio(results, name, row):
     """How many times better than the reference, by the median of rounds."""
     ours, theirs = (results[x]["rounds"][row] for x in (name, REFERENCE))
-    more = ROWS[row][1]
+    more = ROWS[row].more
     return median((a / b if more else b / a) for a, b in zip(ours, theirs, strict=True))
 
 
@@ -228,7 +180,7 @@ def report(document):
             if REFERENCE in results and name != REFERENCE:
                 cell += f" ({ratio(results, name, row):.2f} x)"
             cells.append(cell)
-        yield f"| {ROWS[row][0]} | " + " | ".join(cells) + " |"
+        yield f"| {ROWS[row].unit} | " + " | ".join(cells) + " |"
     yield ""
     yield f"In parentheses: how many times better than `{REFERENCE}`."
     yield ""
@@ -301,6 +253,17 @@ def parse(argv):
         help="seconds to wait, in all, for a machine that does nothing else before and after"
         " each round (%(default)s)",
     )
+    parser.add_argument(
+        "--size",
+        type=size,
+        default="4M",
+        help="of the database that is copied, packed, migrated (%(default)s)",
+    )
+    parser.add_argument(
+        "--transaction-size",
+        type=size,
+        help="of all its transactions (as an application makes them)",
+    )
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--folder", help="of the databases, on the disk to try (var/)")
     options = parser.parse_args(argv)
@@ -325,6 +288,9 @@ def main(argv=None):
     folder = tempfile.mkdtemp(prefix="bench-", dir=parent)
     start = time.monotonic()
     try:
+        options.generated = Path(folder, "generated.fs")
+        progress("generating a database")
+        generate(options.generated, options.size, transaction_size=options.transaction_size)
         floors, results = run(options, folder)
     finally:
         shutil.rmtree(folder)

@@ -19,6 +19,9 @@ from cluster import Cluster, free_port
 #: Seconds after which a server that does not answer is taken for stuck.
 PATIENCE = 30
 
+#: Where pip puts commands.
+COMMANDS = Path(sys.executable).parent
+
 
 class Peer:
     """A storage on this machine. `processes` says whether several processes can open it."""
@@ -45,6 +48,10 @@ class Peer:
         """How clients open it."""
         raise NotImplementedError
 
+    #: Function that copies a FileStorage into it or, given a second path, it into a FileStorage.
+    #: None where users call copyTransactionsFrom.
+    migrate = None
+
 
 class FileStorage(Peer):
     name = "filestorage"
@@ -52,7 +59,7 @@ class FileStorage(Peer):
     processes = False
 
     def section(self):
-        return f"<filestorage>\n path {self.folder}/data.fs\n</filestorage>"
+        return f"<filestorage>\n path {self.folder}/data.fs\n pack-gc false\n</filestorage>"
 
 
 class Zeo(Peer):
@@ -61,10 +68,14 @@ class Zeo(Peer):
 
     def start(self):
         self.address = f"127.0.0.1:{free_port()}"
-        command = [Path(sys.executable).parent / "runzeo", "-a", self.address]
+        configuration = self.folder / "zeo.conf"
+        configuration.write_text(
+            f"<zeo>\n address {self.address}\n</zeo>\n<filestorage 1>\n"
+            f" path {self.folder}/data.fs\n pack-gc false\n</filestorage>\n"
+        )
         with open(self.folder / "log", "wb") as log:
             self.server = subprocess.Popen(
-                [*command, "-f", self.folder / "data.fs"], stdout=log, stderr=log
+                [COMMANDS / "runzeo", "-C", configuration], stdout=log, stderr=log
             )
         wait_listening(self.address, self.server)
 
@@ -85,9 +96,21 @@ class RelStorage(Peer):
 
     def section(self):
         return (
-            "%import relstorage\n<relstorage>\n cache-local-mb 20\n <sqlite3>\n"
+            "%import relstorage\n<relstorage>\n cache-local-mb 20\n pack-gc false\n <sqlite3>\n"
             f"  data-dir {self.folder}\n{self.pragmas} </sqlite3>\n</relstorage>"
         )
+
+    def migrate(self, source, destination):
+        ours = self.section().replace(
+            "<relstorage>", f"<relstorage {'destination' if source else 'source'}>"
+        )
+        theirs = (
+            f"<filestorage {'source' if source else 'destination'}>\n"
+            f" path {source or destination}\n</filestorage>\n"
+        )
+        configuration = self.folder / "convert.conf"
+        configuration.write_text(f"{ours}\n{theirs}")
+        command(self.folder, "zodbconvert", configuration)
 
 
 class RelStorageDefault(RelStorage):
@@ -122,6 +145,14 @@ class Neo(Peer):
             f" name {self.cluster.name}\n{self.options}</NEOStorage>"
         )
 
+    def migrate(self, source, destination):
+        masters = self.cluster.master_nodes
+        command(
+            self.folder,
+            *("neomigrate", "-q", "-c", self.cluster.name),
+            *(source or masters, destination or masters),
+        )
+
 
 class NeoUncompressed(Neo):
     name = "neo-plain"
@@ -149,6 +180,15 @@ def wait_listening(address, process):
         if process.poll() is not None or time.monotonic() > end:
             raise RuntimeError(f"nothing listens on {address}")
         time.sleep(0.05)
+
+
+def command(folder, name, *args):
+    """Runs a tool until its end; it must succeed."""
+    said = folder / "said"
+    with open(said, "wb") as log:
+        status = subprocess.call([COMMANDS / name, *map(str, args)], stdout=log, stderr=log)
+    if status:
+        raise RuntimeError(f"{name} ended with {status}: {said.read_text()[-500:]}")
 
 
 def terminate(process):
