@@ -341,7 +341,6 @@ def test_a_wrong_value_that_the_command_line_replaces_is_not_looked_at(cmd, tmp_
         ("neostorage", ("-c", "test", "-a", "Importer", "-d", "importer.conf")),
         ("neostorage", ("-c", "test", "-a", "SQLite", "-d", "db", "--new-nid")),
         ("neolog", ("file",)),
-        ("neomigrate", ("-c", "test", "127.0.0.1:1", "x.fs")),
         ("reflink", ("file://refs", "dump")),
     ],
 )

@@ -126,13 +126,26 @@ impl Application {
     }
 
     fn call(&self, request: Request, interrupted: Interrupted<'_>) -> Result<Answer, Error> {
-        if !self.inner.engine.lock().has_threads
-            && let Err(error) = self.inner.start_threads()
-        {
-            report(&error);
-            return Err(Error::Client(ClientError::Storage(error.to_string())));
-        }
+        self.ensure_threads()?;
         self.inner.call(request, interrupted)
+    }
+
+    pub(crate) fn ensure_threads(&self) -> Result<(), Error> {
+        if self.inner.engine.lock().has_threads {
+            return Ok(());
+        }
+        self.inner.start_threads().map_err(|error| {
+            report(&error);
+            Error::Client(ClientError::Storage(error.to_string()))
+        })
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    pub(crate) fn new_transaction(&self) -> TransactionKey {
+        TransactionKey(self.inner.transactions.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Who is told about what other clients commit; the last one wins.
@@ -228,12 +241,7 @@ impl Application {
         wanted: Wanted,
         interrupted: Interrupted<'_>,
     ) -> Result<Record, Error> {
-        if !self.inner.engine.lock().has_threads {
-            self.inner.start_threads().map_err(|error| {
-                report(&error);
-                Error::Client(ClientError::Storage(error.to_string()))
-            })?;
-        }
+        self.ensure_threads()?;
         self.inner.load(oid, wanted, interrupted)
     }
 
@@ -305,8 +313,7 @@ impl Application {
         tid: Option<Tid>,
         interrupted: Interrupted<'_>,
     ) -> Result<TransactionKey, Error> {
-        let number = self.inner.transactions.fetch_add(1, Ordering::Relaxed);
-        let transaction = TransactionKey(number);
+        let transaction = self.new_transaction();
         match self.call(Request::Begin { transaction, tid }, interrupted) {
             Ok(_) => Ok(transaction),
             Err(error) => {
@@ -439,7 +446,16 @@ impl Application {
         callback: impl FnOnce(Tid),
         interrupted: Interrupted<'_>,
     ) -> Result<Tid, Error> {
-        match self.call(Request::Finish { transaction }, interrupted)? {
+        let answer = self.call(Request::Finish { transaction }, interrupted)?;
+        self.publish_commit(answer, callback)
+    }
+
+    pub(crate) fn publish_commit(
+        &self,
+        answer: Answer,
+        callback: impl FnOnce(Tid),
+    ) -> Result<Tid, Error> {
+        match answer {
             Answer::Finished { tid, records } => {
                 let published = Published { inner: &self.inner, tid };
                 self.inner.loads.begin(|loads| loads.begin_local(tid, records));

@@ -118,6 +118,12 @@ impl Engine {
         self.run();
     }
 
+    /// The same for several: sockets are written once.
+    pub fn events(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.inputs.extend(events.into_iter().map(Input::Own));
+        self.run();
+    }
+
     fn run(&mut self) {
         let mut outputs = Vec::new();
         while let Some(input) = self.inputs.pop_front() {

@@ -114,7 +114,11 @@ impl Inner {
         self.tell(&mut engine, None);
     }
 
-    fn wait(
+    /// Waits for the answer of a call that was made.
+    ///
+    /// # Errors
+    /// Those of the core, or [`Error::Interrupted`].
+    pub(crate) fn wait(
         &self,
         engine: &mut MutexGuard<'_, Engine>,
         call: CallId,

@@ -55,6 +55,22 @@ pub struct Write {
     pub data_serial: Option<Tid>,
 }
 
+/// A whole transaction with its TID, to be committed after those that came before it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Copy {
+    /// The new transaction.
+    pub transaction: TransactionKey,
+    /// TTID and final TID to impose.
+    pub tid: Tid,
+    /// The previous one of the chain; none to begin a chain, when there is no other one.
+    pub after: Option<Tid>,
+    /// Everything it writes, one write for each object. A base is a hint: the revision that the
+    /// database has is taken. The uncompressed record is not needed.
+    pub writes: Vec<Write>,
+    /// User, description and extension, as they are stored.
+    pub metadata: Metadata,
+}
+
 /// A call of the application.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Request {
@@ -103,6 +119,8 @@ pub enum Request {
         /// This transaction.
         transaction: TransactionKey,
     },
+    /// Begin, write, vote and commit a transaction of the past. Answered like a commit.
+    Copy(Copy),
     /// Ask something of a readable cell of a partition, whichever answers.
     Read {
         /// What chooses the partition: an OID or a TID.

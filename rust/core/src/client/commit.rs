@@ -22,7 +22,10 @@ impl Client {
         tid: Option<Tid>,
         cx: &mut Context<'_>,
     ) {
-        let mut transaction = Transaction::new();
+        let mut transaction = match tid {
+            None => Transaction::new(),
+            Some(_) => Transaction::in_order(),
+        };
         if tid.is_some() {
             transaction.waiting = Some(Waiting::Begin(call));
         }
@@ -252,8 +255,10 @@ impl Client {
         let Some(transaction) = self.transactions.get_mut(&key) else {
             return;
         };
-        let Some(Waiting::Vote(call)) = transaction.waiting else {
-            return;
+        let call = match transaction.waiting {
+            Some(Waiting::Vote(call)) => call,
+            Some(Waiting::Copy(_)) => return self.finish_copies(cx),
+            _ => return,
         };
         transaction.waiting = None;
         let result = match &transaction.error {
@@ -265,23 +270,28 @@ impl Client {
 
     /// The application wants its voted transaction committed. From here on it can not be aborted.
     pub(super) fn finish(&mut self, call: CallId, key: TransactionKey, cx: &mut Context<'_>) {
-        let np = self.table.partitions();
         let Some(transaction) = self.transactions.get_mut(&key) else {
             self.answer(call, Err(ClientError::UnknownTransaction), cx);
             return;
         };
-        let refusal = match (&transaction.error, transaction.stage, transaction.ttid) {
-            (Some(error), _, _) => Err(error.clone()),
-            (None, Stage::Voted, Some(ttid)) => Ok(ttid),
-            _ => Err(ClientError::Storage("the transaction is not voted".into())),
+        let refusal = match (&transaction.error, transaction.stage) {
+            (Some(error), _) => Some(error.clone()),
+            (None, Stage::Voted) => None,
+            _ => Some(ClientError::Storage("the transaction is not voted".into())),
         };
-        let ttid = match refusal {
-            Ok(ttid) => ttid,
-            Err(error) => {
-                self.answer(call, Err(error), cx);
-                return;
-            }
-        };
+        if let Some(error) = refusal {
+            self.answer(call, Err(error), cx);
+            return;
+        }
+        transaction.waiting = Some(Waiting::Finish(call));
+        self.ask_finish(key, cx);
+    }
+
+    /// Asks the master to commit a voted transaction.
+    pub(super) fn ask_finish(&mut self, key: TransactionKey, cx: &mut Context<'_>) {
+        let np = self.table.partitions();
+        let Some(transaction) = self.transactions.get_mut(&key) else { return };
+        let Some(ttid) = transaction.ttid else { return };
         let is_check = |content: &DoneContent| matches!(content, DoneContent::Checked);
         let done = &transaction.done;
         let (checked, written): (Vec<_>, Vec<_>) = transaction
@@ -298,7 +308,6 @@ impl Client {
             pack: transaction.pack.clone(),
         };
         transaction.stage = Stage::Finishing;
-        transaction.waiting = Some(Waiting::Finish(call));
         self.ask_master(packet, Asked::Finish(key), cx);
     }
 
@@ -334,6 +343,7 @@ impl Client {
         let call = transaction.waiting.map(|waiting| waiting.call());
         self.publications.push_back(Item::Local { call, tid, records });
         self.publish(cx);
+        self.copy_ended(key, true, cx);
     }
 
     fn not_committed(&mut self, key: TransactionKey, error: ClientError, cx: &mut Context<'_>) {
@@ -343,6 +353,7 @@ impl Client {
         if let Some(waiting) = transaction.waiting {
             self.answer(waiting.call(), Err(error), cx);
         }
+        self.copy_ended(key, false, cx);
     }
 
     /// The link was lost after AskFinishTransaction was sent: nobody knows yet.

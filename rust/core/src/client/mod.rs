@@ -7,6 +7,7 @@
 pub mod api;
 pub mod cache;
 mod commit;
+mod copies;
 pub mod loads;
 mod master_link;
 mod publications;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use neo_wire::{Address, NodeId, NodeInfo, Oid, Packet, Tid, Timestamp};
 
 use self::api::{Answer, CallId, ClientError, Effect, Event, Identity, Request, TransactionKey};
+use self::copies::Copies;
 use self::master_link::Link;
 use self::publications::Item;
 use self::reads::{Read, ReadId};
@@ -120,6 +122,7 @@ pub struct Client {
     touched: BTreeSet<TransactionKey>,
     /// Transactions whose outcome is to be asked once there is a primary.
     recovering: BTreeSet<TransactionKey>,
+    copies: Copies,
     reads: BTreeMap<ReadId, Read>,
     next_read: u64,
     /// Requests that will not be answered, to be dealt with before the step ends.
@@ -156,6 +159,7 @@ impl Client {
             transactions: BTreeMap::new(),
             touched: BTreeSet::new(),
             recovering: BTreeSet::new(),
+            copies: Copies::default(),
             reads: BTreeMap::new(),
             next_read: 0,
             lost_requests: VecDeque::new(),
@@ -221,6 +225,7 @@ impl Client {
             request if !self.is_operational() => self.wait_for_master(call, request, cx),
             Request::Connect => self.answer(call, Ok(Answer::Done), cx),
             Request::Begin { transaction, tid } => self.begin(call, transaction, tid, cx),
+            Request::Copy(copy) => self.copy(call, copy, cx),
             Request::Read { key, packet, except } => {
                 self.start_read(Caller::Application(call), key, packet, except, cx);
             }
@@ -242,6 +247,7 @@ impl Client {
             }
             Event::Cancel { call } => {
                 self.calls.remove(&call);
+                self.cancel_copy(call, cx);
                 self.waiting.retain(|(waiting, _)| *waiting != call);
                 self.cancel_read(Caller::Application(call));
                 for transaction in self.transactions.values_mut() {
@@ -288,6 +294,7 @@ impl Client {
         self.storages.clear();
         self.waiting.clear();
         self.transactions.clear();
+        self.forget_copies();
         self.recovering.clear();
         self.reads.clear();
         self.lost_requests.clear();

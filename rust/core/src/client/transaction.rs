@@ -72,6 +72,8 @@ pub enum Waiting {
     Vote(CallId),
     /// A commit.
     Finish(CallId),
+    /// A commit of a transaction that is copied whole.
+    Copy(CallId),
 }
 
 impl Waiting {
@@ -83,7 +85,8 @@ impl Waiting {
             | Self::Begin(call)
             | Self::Flush(call)
             | Self::Vote(call)
-            | Self::Finish(call) => *call,
+            | Self::Finish(call)
+            | Self::Copy(call) => *call,
         }
     }
 }
@@ -98,6 +101,8 @@ pub struct Transaction {
     /// Writes that are done.
     pub done: BTreeMap<Oid, Done>,
     orders: u64,
+    /// Its objects in the order they were written, if that is to be their order.
+    order: Option<Vec<Oid>>,
     attempts: u32,
     /// Uncompressed bytes of data in `pending`.
     pub pending_bytes: usize,
@@ -137,6 +142,7 @@ impl Transaction {
             pending: BTreeMap::new(),
             done: BTreeMap::new(),
             orders: 0,
+            order: None,
             attempts: 0,
             pending_bytes: 0,
             done_bytes: 0,
@@ -155,6 +161,12 @@ impl Transaction {
         }
     }
 
+    /// The same for one of the past, whose objects are to stay in the order they are written.
+    #[must_use]
+    pub fn in_order() -> Self {
+        Self { order: Some(Vec::new()), ..Self::new() }
+    }
+
     /// Takes a write in; the last one of an object wins. False if there is nothing to send: a
     /// check of an object that is written anyway.
     pub fn add(&mut self, write: Write) -> bool {
@@ -166,6 +178,12 @@ impl Transaction {
                 self.conflicts.insert(oid, base);
             }
             return false;
+        }
+        let known = self.pending.contains_key(&oid)
+            || self.done.contains_key(&oid)
+            || self.resolved.contains_key(&oid);
+        if let Some(order) = self.order.as_mut().filter(|_| !known) {
+            order.push(oid);
         }
         if let Some(former) = self.pending.remove(&oid) {
             self.pending_bytes -= former.write.content.len();
@@ -283,9 +301,12 @@ impl Transaction {
         self.nodes.iter().filter(|(_, live)| !**live).map(|(nid, _)| *nid)
     }
 
-    /// Objects in the order they were done: the list of the transaction.
+    /// The list of the transaction: objects in the order they were done, or written.
     #[must_use]
     pub fn oids(&self) -> Vec<Oid> {
+        if let Some(order) = &self.order {
+            return order.clone();
+        }
         let mut oids: Vec<(u64, Oid)> =
             self.done.iter().map(|(oid, done)| (done.order, *oid)).collect();
         oids.sort_unstable();

@@ -39,7 +39,7 @@ impl Client {
     }
 
     /// Sends a pending write to every cell of its partition whose node is running.
-    fn send_write(&mut self, key: TransactionKey, oid: Oid, cx: &mut Context<'_>) {
+    pub(super) fn send_write(&mut self, key: TransactionKey, oid: Oid, cx: &mut Context<'_>) {
         let partition = self.table.partition(oid.0);
         let cells: Vec<NodeId> = self
             .table
@@ -274,8 +274,10 @@ impl Client {
         let Some(waiting) = transaction.waiting.clone() else {
             return;
         };
-        if matches!(waiting, Waiting::Finish(_) | Waiting::Begin(_)) {
-            return;
+        match waiting {
+            Waiting::Finish(_) | Waiting::Begin(_) => return,
+            Waiting::Copy(_) => return self.progress_copy(key, cx),
+            _ => {}
         }
         if let Some(error) = transaction.error.clone() {
             transaction.waiting = None;
@@ -305,7 +307,7 @@ impl Client {
                 }
             }
             Waiting::Vote(_) => self.progress_vote(key, cx),
-            Waiting::Begin(_) | Waiting::Finish(_) => {}
+            Waiting::Begin(_) | Waiting::Finish(_) | Waiting::Copy(_) => {}
         }
     }
 }

@@ -1,0 +1,382 @@
+//! From a FileStorage to a cluster.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
+use std::path::Path;
+use std::thread;
+
+use neo_client::application::Application;
+use neo_client::records::Compress;
+use neo_client::{Error, Metadata, Past, Started, Write};
+use neo_core::client::api::ClientError;
+use neo_filestorage::{Error as FileError, Reader};
+use neo_wire::Tid;
+
+use super::cluster::{Cluster, never};
+use super::ordered::{self, Output};
+use super::prepare::{self, Found, Part};
+use super::progress::{Progress, Unit};
+use super::stream::Stream;
+use super::{Summary, count};
+use crate::RunError;
+use crate::config::MigrateConfig;
+
+/// Transactions on their way.
+const DEPTH: usize = 256;
+/// Bytes of the transactions on their way.
+const WINDOW: usize = 16 << 20;
+/// Batches between the threads.
+const BATCHES: usize = 12;
+
+/// Opens a FileStorage, as a user may read it.
+pub fn open(path: &Path) -> Result<Reader<File>, RunError> {
+    let cannot = |error: &dyn std::fmt::Display| {
+        RunError::Failed(format!("cannot read {}: {error}", path.display()))
+    };
+    let file = File::open(path).map_err(|error| cannot(&error))?;
+    if file.metadata().map_err(|error| cannot(&error))?.is_dir() {
+        return Err(cannot(&"it is a folder"));
+    }
+    Reader::new(file).map_err(|error| cannot(&error))
+}
+
+/// Copies what the cluster does not have.
+pub fn run(
+    config: &MigrateConfig,
+    cluster: &Cluster,
+    source: Reader<File>,
+) -> Result<Summary, RunError> {
+    let progress = Progress::new(config, source.size(), Unit::Bytes);
+    let mut import = Import {
+        config,
+        cluster,
+        progress,
+        depth: DEPTH,
+        plain: BTreeSet::new(),
+        found: Found::default(),
+        summary: Summary::default(),
+    };
+    let result = import.run(source);
+    import.progress.end();
+    result?;
+    Ok(import.summary)
+}
+
+struct Import<'a> {
+    config: &'a MigrateConfig,
+    cluster: &'a Cluster,
+    progress: Progress,
+    depth: usize,
+    /// Undo transactions that go back to what the cluster does not have.
+    plain: BTreeSet<Tid>,
+    found: Found,
+    summary: Summary,
+}
+
+/// Why copying stopped.
+enum Failure {
+    File(FileError),
+    /// The TID of the transaction that failed first, and what all of them say.
+    Cluster(Tid, Vec<Error>),
+}
+
+impl Import<'_> {
+    fn run(&mut self, source: Reader<File>) -> Result<(), RunError> {
+        let mut source = Some(source);
+        let mut last = self.cluster.last;
+        loop {
+            let mut reader = match source.take() {
+                Some(reader) => reader,
+                None => open(&self.config.file)?,
+            };
+            let python_2 = reader.is_python_2();
+            let known = self.skip(&mut reader, last)?;
+            if known > 0 && self.summary.transactions == 0 {
+                let known = count(known, "transaction", "transactions");
+                self.note(format!("{known} up to {last} were there already"));
+            }
+            let (reader, result) = self.copy(reader);
+            match result {
+                Ok(()) => {
+                    self.report(&reader, python_2);
+                    return Ok(());
+                }
+                Err(Failure::File(error)) => return Err(self.damaged(&error)),
+                Err(Failure::Cluster(tid, errors)) => {
+                    self.recover(tid, &errors)?;
+                    last = self.cluster.last_now().map_err(|error| self.stopped(&error))?;
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        self.summary.notes.push(text);
+    }
+
+    fn report(&mut self, reader: &Reader<File>, python_2: bool) {
+        if let Some(tail) = reader.tail() {
+            self.note(format!(
+                "Ignored {} bytes at the end of the file, from position {}: {}",
+                tail.length, tail.position, tail.reason
+            ));
+        }
+        if self.found.packed > 0 {
+            let packed = count(self.found.packed, "packed transaction", "packed transactions");
+            self.note(format!("{packed} lose their status 'p', which NEO can not be given"));
+        }
+        if self.found.superseded > 0 {
+            let left_out = count(self.found.superseded, "record", "records");
+            self.note(format!(
+                "{left_out} left out: the same transaction has a later one of the same object"
+            ));
+        }
+        if reader.skipped() > 0 {
+            let skipped = count(reader.skipped(), "transaction", "transactions");
+            self.note(format!("{skipped} of status 'u' skipped, as FileStorage does"));
+        }
+        if !self.plain.is_empty() {
+            let plain = count(self.plain.len() as u64, "transaction", "transactions");
+            self.note(format!("{plain} copied as if made without undo: older data was packed"));
+        }
+        if python_2 {
+            self.note("The file was written under Python 2".to_owned());
+        }
+    }
+
+    /// Passes over what the cluster has, which must be the beginning of the file.
+    fn skip(&mut self, reader: &mut Reader<File>, last: Tid) -> Result<u64, RunError> {
+        let file = self.config.file.display();
+        let mut known = 0;
+        for tid in self.cluster.tids(last) {
+            let tid = tid.map_err(|error| self.stopped(&error))?;
+            let next = reader.next_transaction().map_err(|error| self.damaged(&error))?;
+            let other = match next {
+                Some(transaction) if transaction.tid == tid => {
+                    known += 1;
+                    continue;
+                }
+                Some(transaction) => format!("{file} has {} at this place", transaction.tid),
+                None => format!("{file} ends before"),
+            };
+            return Err(RunError::Failed(format!(
+                "the cluster has other data: after {} in common, it has {tid} and {other}. \
+                 To import, begin with an empty cluster, or truncate it",
+                count(known, "transaction", "transactions")
+            )));
+        }
+        Ok(known)
+    }
+
+    fn copy(&mut self, mut reader: Reader<File>) -> (Reader<File>, Result<(), Failure>) {
+        let mut found = Found::default();
+        let (depth, plain) = (self.depth, self.plain.clone());
+        let application = &self.cluster.application;
+        let position = reader.position();
+        self.progress.set(position);
+        let (read, copied) = thread::scope(|scope| {
+            let compress = Compress::Zlib(None);
+            let (input, output) =
+                ordered::start(scope, BATCHES, move |parts| prepare::prepare(parts, compress));
+            let (reader, found) = (&mut reader, &mut found);
+            let reading = thread::Builder::new().name("reader".into()).spawn_scoped(scope, {
+                move || prepare::read(reader, found, |parts| input.put(parts))
+            });
+            let window = Window {
+                application,
+                started: VecDeque::new(),
+                bytes: 0,
+                depth,
+                after: None,
+                stream: None,
+                plain,
+                position,
+                summary: &mut self.summary,
+                progress: &mut self.progress,
+            };
+            let copied = window.copy(&output);
+            drop(output);
+            let read = match reading.map(thread::ScopedJoinHandle::join) {
+                Ok(Ok(read)) => read,
+                Ok(Err(_)) => Err(std::io::Error::other("the reading thread panicked").into()),
+                Err(error) => Err(error.into()),
+            };
+            (read, copied)
+        });
+        // What is read again after a failure is counted again.
+        self.found = found;
+        (reader, copied.and_then(|()| read.map_err(Failure::File)))
+    }
+
+    /// After a failure, whether it can go on in another way.
+    fn recover(&mut self, tid: Tid, errors: &[Error]) -> Result<(), RunError> {
+        let is_refused = |error: &Error| error.to_string().contains("concurrent transactions");
+        if self.depth > 1 && errors.iter().any(is_refused) {
+            self.depth = 1;
+            self.note("The master takes transactions one by one only".to_owned());
+            return Ok(());
+        }
+        match errors.first() {
+            Some(Error::Client(ClientError::UndoPack(_))) if self.plain.insert(tid) => Ok(()),
+            Some(error) => Err(self.stopped(error)),
+            None => Ok(()),
+        }
+    }
+
+    fn stopped(&self, error: &Error) -> RunError {
+        RunError::Failed(format!(
+            "{error}; {} copied: run the same command again to continue",
+            count(self.summary.transactions, "transaction was", "transactions were")
+        ))
+    }
+
+    fn damaged(&self, error: &FileError) -> RunError {
+        RunError::Failed(format!(
+            "{}: {error}; the {} before it are in the cluster",
+            self.config.file.display(),
+            count(self.summary.transactions, "transaction", "transactions"),
+        ))
+    }
+}
+
+/// The transactions on their way.
+struct Window<'a> {
+    application: &'a Application,
+    started: VecDeque<Sent>,
+    bytes: usize,
+    depth: usize,
+    after: Option<Tid>,
+    /// One that is written in pieces.
+    stream: Option<Stream<'a>>,
+    plain: BTreeSet<Tid>,
+    /// Everything before it in the file is committed.
+    position: u64,
+    summary: &'a mut Summary,
+    progress: &'a mut Progress,
+}
+
+struct Sent {
+    started: Started,
+    tid: Tid,
+    bytes: usize,
+    records: usize,
+    position: u64,
+}
+
+impl Window<'_> {
+    fn copy(mut self, output: &Output<Vec<Part<Write>>>) -> Result<(), Failure> {
+        while let Some(parts) = output.next() {
+            for part in parts {
+                self.part(part)?;
+            }
+        }
+        // The file ended, or is damaged: what was whole is waited for.
+        self.drain()?;
+        if let Some(stream) = self.stream.take() {
+            stream.abort();
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, mut part: Part<Write>) -> Result<(), Failure> {
+        if self.plain.contains(&part.tid) {
+            part.records.iter_mut().for_each(|write| write.data_serial = None);
+        }
+        match part.begins.take() {
+            Some(metadata) if part.ends => self.send(part, metadata),
+            begins => {
+                self.drain()?;
+                let tid = part.tid;
+                let result = self.piece(part, begins);
+                result.map_err(|error| {
+                    if let Some(stream) = self.stream.take() {
+                        stream.abort();
+                    }
+                    Failure::Cluster(tid, vec![error])
+                })
+            }
+        }
+    }
+
+    fn piece(&mut self, part: Part<Write>, begins: Option<Metadata>) -> Result<(), Error> {
+        if let Some(metadata) = begins {
+            self.stream = Some(Stream::begin(self.application, part.tid, metadata)?);
+        }
+        let records = part.records.len();
+        if let Some(stream) = &mut self.stream {
+            stream.write(part.records)?;
+        }
+        self.summary.records += records as u64;
+        if part.ends
+            && let Some(stream) = self.stream.take()
+        {
+            stream.end()?;
+            self.committed(part.position);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, part: Part<Write>, metadata: Metadata) -> Result<(), Failure> {
+        let bytes = part.records.iter().map(size).sum();
+        while self.started.len() >= self.depth
+            || (self.bytes + bytes > WINDOW && !self.started.is_empty())
+        {
+            self.wait()?;
+        }
+        let Part { tid, records: writes, position, .. } = part;
+        let after = self.after.filter(|_| !self.started.is_empty());
+        let records = writes.len();
+        let past = Past { tid, after, writes, metadata };
+        let started = self.application.start_copy(past);
+        let started = started.map_err(|error| Failure::Cluster(tid, vec![error]))?;
+        self.started.push_back(Sent { started, tid, bytes, records, position });
+        self.bytes += bytes;
+        self.after = Some(tid);
+        Ok(())
+    }
+
+    /// Waits for the oldest one.
+    fn wait(&mut self) -> Result<(), Failure> {
+        let Some(sent) = self.started.pop_front() else {
+            return Ok(());
+        };
+        self.bytes -= sent.bytes;
+        match self.application.end_copy(sent.started, &never) {
+            Ok(_) => {
+                self.summary.records += sent.records as u64;
+                self.committed(sent.position);
+                Ok(())
+            }
+            Err(error) => {
+                let mut errors = vec![error];
+                for other in self.started.drain(..) {
+                    errors.extend(self.application.end_copy(other.started, &never).err());
+                }
+                Err(Failure::Cluster(sent.tid, errors))
+            }
+        }
+    }
+
+    fn committed(&mut self, position: u64) {
+        self.summary.transactions += 1;
+        self.summary.bytes += position.saturating_sub(self.position);
+        self.position = position;
+        self.progress.set(position);
+    }
+
+    fn drain(&mut self) -> Result<(), Failure> {
+        while !self.started.is_empty() {
+            self.wait()?;
+        }
+        Ok(())
+    }
+}
+
+fn size(write: &Write) -> usize {
+    const WRITE: usize = 200;
+    WRITE
+        + match &write.content {
+            neo_client::Content::Data { stored, .. } => stored.data.len(),
+            _ => 0,
+        }
+}
