@@ -144,7 +144,9 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_a_map_whatever_is_in_memory(
-            writes in prop::collection::vec((prop_oneof![0u64..5000, any::<u64>()], 1u64..), 1..200),
+            writes in prop::collection::vec(
+                (prop_oneof![0u64..5000, any::<u64>()], 1u64..), 1..200,
+            ),
         ) {
             let mut index = Index::with_resident(&std::env::temp_dir(), 2).unwrap();
             let mut model = HashMap::new();
