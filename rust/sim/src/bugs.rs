@@ -23,11 +23,17 @@ pub enum Bugs {
     StaleSerial,
     /// The end of a transaction does not reach one of the storages.
     LostUnlock,
+    /// The lock of every other transaction with an imposed TID is never made durable.
+    LostTrainLock,
+    /// An undo does not remember which revision it goes back to.
+    ForgottenOrigin,
+    /// The last transaction of a list is left out.
+    ShortList,
 }
 
 impl Bugs {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::EarlyDurable,
         Self::LostLock,
         Self::EarlyUnlock,
@@ -35,6 +41,9 @@ impl Bugs {
         Self::LostInvalidation,
         Self::StaleSerial,
         Self::LostUnlock,
+        Self::LostTrainLock,
+        Self::ForgottenOrigin,
+        Self::ShortList,
     ];
 
     /// Its name on the command line.
@@ -49,6 +58,9 @@ impl Bugs {
             Self::LostInvalidation => "lost-invalidation",
             Self::StaleSerial => "stale-serial",
             Self::LostUnlock => "lost-unlock",
+            Self::LostTrainLock => "lost-train-lock",
+            Self::ForgottenOrigin => "forgotten-origin",
+            Self::ShortList => "short-list",
         }
     }
 

@@ -153,7 +153,10 @@ fn add_nodes(world: &mut World, scenario: &Scenario) {
         world.add(&format!("S{n}"), Scenario::address(Kind::Storage, n), Box::new(host));
     }
     for n in 0..scenario.clients {
-        let host = ClientHost::new(scenario.client(), scenario.workload);
+        let mut workload = scenario.workload;
+        // Nobody else can write while one does: others do so when it rests.
+        workload.imports &= n == 0;
+        let host = ClientHost::new(scenario.client(), workload);
         world.add(&format!("C{n}"), Scenario::address(Kind::Client, n), Box::new(host));
     }
     for n in 0..scenario.admins {
@@ -362,7 +365,7 @@ impl Cluster {
             }
         }
         match History::collect(&replicas) {
-            Ok(history) => self.world.oracle.judge(&history),
+            Ok(history) => self.world.oracle.judge(&history, self.scenario.partitions),
             Err(text) => self.world.oracle.violation("databases agree at rest", text),
         }
         self.world.resume();

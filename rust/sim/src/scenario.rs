@@ -111,6 +111,7 @@ impl Scenario {
         let latency = draw(random, &[Time(50), Time(200), Time::ms(2)]);
         let commit = draw(random, &[Time(100), Time::ms(1), Time::ms(10)]);
         let objects = [2, 4, 10, 40][random.index(4)];
+        let partitions = [1, 2, 3, 12][random.index(4)];
         let faults = FaultKind::COMMON.into_iter().chain(FaultKind::DISK);
         let faults = faults.filter(|_| random.one_in(2)).collect();
         Self {
@@ -118,7 +119,7 @@ impl Scenario {
             storages,
             clients: random.between(1, 3) as usize,
             admins: random.index(2),
-            partitions: [1, 2, 3, 12][random.index(4)],
+            partitions,
             replicas,
             network: Profile {
                 min: Time(latency.0 / 4),
@@ -143,6 +144,8 @@ impl Scenario {
                 resolve_max: draw(random, &[Time(10), Time::ms(1), Time::ms(20)]),
                 padding: [0, 50, 1_000][random.index(3)],
                 cache: [0, 500, 1 << 20][random.index(3)],
+                partitions,
+                imports: random.one_in(6),
             },
             faults,
             calm: draw(random, &[Time::ms(50), Time::ms(500), Time::s(5)]),

@@ -5,7 +5,7 @@ use neo_sim::bugs::Bugs;
 
 /// Makes a bug, and asserts that a few seeds find it, by one of the invariants that it breaks.
 fn is_found(bugs: Bugs, by: &[&str]) {
-    let seeds = 40;
+    let seeds = 80;
     let batch = Batch { first: 1, seeds, events: 20_000, bugs, jobs: 1, max_failures: 5 };
     let summary = batch.run();
     let violations = summary.failures.iter().flat_map(|report| &report.violations);
@@ -52,4 +52,19 @@ fn a_conflict_that_nobody_sees_is_found() {
 #[test]
 fn a_lock_that_is_left_for_ever_is_found() {
     is_found(Bugs::LostUnlock, &["nothing is left at rest", "the cluster recovers"]);
+}
+
+#[test]
+fn a_hole_in_an_import_is_found() {
+    is_found(Bugs::LostTrainLock, &["an import is a prefix"]);
+}
+
+#[test]
+fn an_undo_of_something_else_is_found() {
+    is_found(Bugs::ForgottenOrigin, &["what is stored is what was written"]);
+}
+
+#[test]
+fn a_transaction_that_no_list_shows_is_found() {
+    is_found(Bugs::ShortList, &["lists are complete"]);
 }

@@ -6,7 +6,7 @@ use neo_wire::{ClusterState, ErrorCode, NodeId, Packet, Tid, Ttid};
 use tracing::debug;
 
 use super::transactions::{Delayed, Transaction};
-use super::{Asker, Master, Turn};
+use super::{Asker, Master, Question, Turn};
 use crate::nodes::NodeKey;
 
 /// No request of OIDs is answered above this number; clients ask for 100.
@@ -94,6 +94,9 @@ impl Master {
         if is_stopping || self.leaving.is_some() || !self.readiness.is_settled() {
             return false;
         }
+        if imposed.is_some() && self.transactions.is_fading() {
+            return false;
+        }
         let readiness = self.readiness.counter();
         let wall_s = turn.now.wall_s;
         let begun = self.transactions.begin(delayed.client, imposed, readiness, wall_s);
@@ -166,6 +169,14 @@ impl Master {
         self.answer(turn, from, Packet::AnswerFinalTID { tid });
     }
 
+    /// A storage has handled the abort of an imposed TID.
+    pub(super) fn on_aborted(&mut self, turn: &mut Turn<'_>, key: NodeKey, ttid: Ttid) {
+        if let Some(nid) = self.nodes.get(key).and_then(|record| record.nid()) {
+            self.transactions.faded(ttid, nid);
+            self.retry_delayed(turn);
+        }
+    }
+
     fn on_abort(
         &mut self,
         turn: &mut Turn<'_>,
@@ -204,6 +215,11 @@ impl Master {
             if let Some(connection) = self.storage_connection(nid) {
                 let nids = Vec::new();
                 self.notify(turn, connection, Packet::AbortTransaction { ttid, nids });
+                if transaction.is_imposed {
+                    // The TID may be imposed again at once.
+                    self.transactions.fade(ttid, nid);
+                    self.ask(turn, connection, Packet::Ping {}, Question::Aborted(ttid));
+                }
             }
         }
         for asker in transaction.waiting {

@@ -228,6 +228,7 @@ impl Master {
             Question::PackOrders => self.on_pack_orders(key, packet),
             Question::OldPackOrders(search) => self.on_old_orders(turn, search, key, packet),
             Question::Lock(ttid) => self.on_locked(turn, key, ttid, packet),
+            Question::Aborted(ttid) => self.on_aborted(turn, key, ttid),
             Question::Identify | Question::Probe => {}
         }
     }

@@ -106,6 +106,8 @@ enum Question {
     OldPackOrders(u64),
     /// AskLockInformation.
     Lock(Ttid),
+    /// Ping, after AbortTransaction: is it done?
+    Aborted(Ttid),
 }
 
 /// A request of ours, and the period of operation in which it was sent: answers of former periods

@@ -72,6 +72,8 @@ pub(super) struct Transactions {
     /// Transactions that have their final TID, in its order.
     queue: VecDeque<Ttid>,
     delayed: VecDeque<Delayed>,
+    /// Imposed TIDs that were aborted, and the storages that may not have handled that yet.
+    fading: BTreeMap<Ttid, BTreeSet<NodeId>>,
     /// Clients that asked to only read.
     readers: BTreeSet<NodeKey>,
     last_oid: Oid,
@@ -88,6 +90,7 @@ impl Default for Transactions {
             pending: BTreeMap::new(),
             queue: VecDeque::new(),
             delayed: VecDeque::new(),
+            fading: BTreeMap::new(),
             readers: BTreeSet::new(),
             last_oid: Oid::ZERO,
             last_tid: Tid::ZERO,
@@ -108,6 +111,7 @@ impl Transactions {
         self.pending.clear();
         self.queue.clear();
         self.delayed.clear();
+        self.fading.clear();
         self.readers.clear();
     }
 
@@ -257,6 +261,25 @@ impl Transactions {
         Some(transaction)
     }
 
+    /// A storage is told that a transaction with an imposed TID is aborted.
+    pub fn fade(&mut self, ttid: Ttid, nid: NodeId) {
+        self.fading.entry(ttid).or_default().insert(nid);
+    }
+
+    /// A storage has handled that.
+    pub fn faded(&mut self, ttid: Ttid, nid: NodeId) {
+        if let Some(nids) = self.fading.get_mut(&ttid) {
+            nids.remove(&nid);
+        }
+        self.fading.retain(|_, nids| !nids.is_empty());
+    }
+
+    /// Whether a storage may still abort what begins with an imposed TID: it takes it for the
+    /// former transaction with this TID.
+    pub fn is_fading(&self) -> bool {
+        !self.fading.is_empty()
+    }
+
     /// The transaction to lock before one whose TID is imposed.
     pub fn predecessor(&self, ttid: Ttid) -> Option<(Ttid, &Transaction)> {
         let is_imposed = self.get(ttid)?.is_imposed;
@@ -316,6 +339,10 @@ impl Transactions {
 
     /// A storage is lost: nothing is expected from it any more (10.8).
     pub fn lose_storage(&mut self, nid: NodeId) {
+        self.fading.retain(|_, nids| {
+            nids.remove(&nid);
+            !nids.is_empty()
+        });
         for transaction in self.pending.values_mut() {
             transaction.registered.remove(&nid);
             if let Some(finishing) = &mut transaction.finishing {

@@ -14,10 +14,10 @@ use super::journal::Journal;
 /// Compares what is there with what was asked for.
 pub fn check(journal: &Journal, history: &History) -> Found {
     let mut found = Found::new();
-    let mut objects: BTreeMap<Tid, Vec<(Oid, u64)>> = BTreeMap::new();
+    let mut objects: BTreeMap<Tid, Vec<Oid>> = BTreeMap::new();
     for (oid, revisions) in &history.objects {
-        for (tid, record) in revisions {
-            objects.entry(*tid).or_default().push((*oid, record.label));
+        for tid in revisions.keys() {
+            objects.entry(*tid).or_default().push(*oid);
         }
     }
     for (tid, transaction) in &history.transactions {
@@ -31,8 +31,7 @@ pub fn check(journal: &Journal, history: &History) -> Found {
             let text = format!("{tid} is there, transaction {label} was said to have failed");
             found.push(("what failed is not there", text));
         }
-        let mut wanted: Vec<(Oid, u64)> =
-            attempt.writes.iter().map(|(oid, _)| (*oid, label)).collect();
+        let mut wanted: Vec<Oid> = attempt.writes.iter().map(|(oid, _)| *oid).collect();
         wanted.sort_unstable();
         let there = objects.remove(tid).unwrap_or_default();
         if there != wanted {

@@ -9,6 +9,7 @@ use neo_store::database::{CellRow, Loaded, Revision};
 use neo_store::{Reader, StoreError};
 use neo_wire::{NodeId, Oid, Partition, Tid};
 
+use super::journal::{Journal, Written};
 use crate::hosts::client::record::Record;
 
 /// A committed transaction.
@@ -20,11 +21,20 @@ pub struct Committed {
     pub oids: Vec<Oid>,
 }
 
+/// A revision of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// Contents; none if the object does not exist from there on.
+    pub record: Option<Record>,
+    /// Of an undo, the revision with the same contents.
+    pub value_tid: Option<Tid>,
+}
+
 /// See the module.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct History {
     /// Revisions of every object.
-    pub objects: BTreeMap<Oid, BTreeMap<Tid, Record>>,
+    pub objects: BTreeMap<Oid, BTreeMap<Tid, Stored>>,
     /// Every transaction.
     pub transactions: BTreeMap<Tid, Committed>,
 }
@@ -35,15 +45,15 @@ pub type Replica<'a> = (String, &'a dyn Reader);
 impl History {
     /// A revision.
     #[must_use]
-    pub fn revision(&self, oid: Oid, tid: Tid) -> Option<&Record> {
+    pub fn revision(&self, oid: Oid, tid: Tid) -> Option<&Stored> {
         self.objects.get(&oid)?.get(&tid)
     }
 
     /// The last revision before a TID.
     #[must_use]
-    pub fn before(&self, oid: Oid, tid: Tid) -> Option<(Tid, &Record)> {
-        let (serial, record) = self.objects.get(&oid)?.range(..tid).next_back()?;
-        Some((*serial, record))
+    pub fn before(&self, oid: Oid, tid: Tid) -> Option<(Tid, &Stored)> {
+        let (serial, stored) = self.objects.get(&oid)?.range(..tid).next_back()?;
+        Some((*serial, stored))
     }
 
     /// The revision that follows another one.
@@ -51,6 +61,14 @@ impl History {
     pub fn after(&self, oid: Oid, tid: Tid) -> Option<Tid> {
         let (serial, _) = self.objects.get(&oid)?.range(tid.next()..).next()?;
         Some(*serial)
+    }
+
+    /// What the transaction of this TID was to make of an object.
+    #[must_use]
+    pub fn written(&self, journal: &Journal, oid: Oid, tid: Tid) -> Option<Written> {
+        let attempt = journal.attempt(self.transactions.get(&tid)?.label)?;
+        let (_, written) = attempt.writes.iter().find(|(written, _)| *written == oid)?;
+        Some(*written)
     }
 
     /// Reads everything from the readable cells.
@@ -98,11 +116,16 @@ impl History {
             let Loaded::Found(revision) = reader.load(oid, Revision::At(tid))? else {
                 return Ok(Err(format!("{oid} at {tid} is listed and not found")));
             };
-            let record = revision.data.as_ref().and_then(|data| Record::decode(&data.data));
-            let Some(record) = record.filter(|record| record.oid == oid) else {
-                return Ok(Err(format!("{oid} at {tid} holds something else")));
+            let value_tid = revision.value_tid;
+            let record = match &revision.data {
+                Some(data) => match Record::decode(&data.data).filter(|record| record.oid == oid) {
+                    Some(record) => Some(record),
+                    None => return Ok(Err(format!("{oid} at {tid} holds something else"))),
+                },
+                None => None,
             };
-            history.objects.entry(oid).or_default().insert(tid, record);
+            let stored = Stored { record, value_tid };
+            history.objects.entry(oid).or_default().insert(tid, stored);
         }
         for tid in reader.tids_from(partition, Tid::ZERO, Tid::MAX, all)? {
             let Some(transaction) = reader.transaction(tid)? else {

@@ -1,14 +1,39 @@
 //! What the applications did and saw, kept outside of them: it survives every crash.
 
-use neo_wire::{Oid, Tid};
+use std::collections::{BTreeMap, VecDeque};
+
+use neo_wire::{Oid, Partition, Tid};
 
 use crate::host::NodeIndex;
+
+/// TIDs that are remembered to be undone or looked at.
+const RECENT: usize = 50;
+
+/// What a transaction makes of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// A record that carries its label.
+    Own,
+    /// Nothing: a deletion, or the undo of a creation.
+    Nothing,
+    /// What it was at this revision: an undo.
+    Copy(Tid),
+}
+
+/// What a transaction writes for an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// The revision it is based on.
+    pub base: Tid,
+    /// What it becomes.
+    pub value: Value,
+}
 
 /// A transaction of an application.
 #[derive(Clone, Debug, Default)]
 pub struct Attempt {
-    /// Objects it writes, with their bases; empty until the commit is asked for.
-    pub writes: Vec<(Oid, Tid)>,
+    /// Objects it writes; empty until the commit is asked for.
+    pub writes: Vec<(Oid, Written)>,
     /// Objects that must be current.
     pub checks: Vec<(Oid, Tid)>,
     /// Whether its commit was asked for.
@@ -36,12 +61,29 @@ pub struct Read {
     pub label: Option<u64>,
 }
 
+/// A list that an application asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Listed {
+    /// Revisions of an object, the last ones first: this many were asked for.
+    History(Oid, u64, Vec<Tid>),
+    /// Transactions of a partition, from a TID up to the snapshot: this many were asked for.
+    Transactions(Partition, Tid, u64, Vec<Tid>),
+    /// Objects of a partition that exist in the snapshot.
+    Objects(Partition, Vec<Oid>),
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct Journal {
     /// The transaction of label n is the nth.
     attempts: Vec<(Attempt, Tid)>,
     reads: Vec<Read>,
+    /// Lists, with the snapshots in which they were asked for.
+    lists: Vec<(Tid, Listed)>,
+    /// The last TIDs that were told.
+    recent: VecDeque<Tid>,
+    /// TIDs that applications impose, with the label of the transaction.
+    imposed: BTreeMap<Tid, u64>,
     last_told: Tid,
     told: u64,
     /// TIDs that are not greater than one that had been told before their commit was asked for.
@@ -73,7 +115,7 @@ impl Journal {
     }
 
     /// A commit is asked for: from now on it may happen.
-    pub fn finishing(&mut self, label: u64, writes: Vec<(Oid, Tid)>, checks: Vec<(Oid, Tid)>) {
+    pub fn finishing(&mut self, label: u64, writes: Vec<(Oid, Written)>, checks: Vec<(Oid, Tid)>) {
         let floor = self.last_told;
         if let Some((attempt, after)) = self.attempt_mut(label) {
             *attempt = Attempt { writes, checks, asked: true, ..Attempt::default() };
@@ -92,6 +134,27 @@ impl Journal {
             }
         }
         self.last_told = self.last_told.max(tid);
+        self.recent.push_back(tid);
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+    }
+
+    /// TIDs that were told lately.
+    #[must_use]
+    pub fn recent(&self) -> &VecDeque<Tid> {
+        &self.recent
+    }
+
+    /// An application begins a transaction at this TID.
+    pub fn impose(&mut self, label: u64, tid: Tid) {
+        self.imposed.insert(tid, label);
+    }
+
+    /// The last transaction that was begun at this TID, if it was imposed.
+    #[must_use]
+    pub fn imposed(&self, tid: Tid) -> Option<u64> {
+        self.imposed.get(&tid).copied()
     }
 
     /// An application was told that its transaction is not committed.
@@ -112,9 +175,21 @@ impl Journal {
         &self.reads
     }
 
-    /// Forgets the reads, once they were judged.
+    /// An application got a list, in a snapshot.
+    pub fn list(&mut self, snapshot: Tid, listed: Listed) {
+        self.lists.push((snapshot, listed));
+    }
+
+    /// Every list since [`Journal::forget_reads`].
+    #[must_use]
+    pub fn lists(&self) -> &[(Tid, Listed)] {
+        &self.lists
+    }
+
+    /// Forgets reads and lists, once they were judged.
     pub fn forget_reads(&mut self) {
         self.reads.clear();
+        self.lists.clear();
     }
 
     /// The greatest TID that was told to anybody.

@@ -2,12 +2,15 @@
 
 mod announcements;
 mod atomicity;
+mod contents;
 mod durability;
 pub mod history;
 pub mod journal;
+mod lists;
 mod money;
 mod primary;
 mod snapshots;
+mod trains;
 mod updates;
 
 use neo_wire::Packet;
@@ -16,6 +19,7 @@ use self::announcements::Announcements;
 use self::history::History;
 use self::journal::Journal;
 use self::primary::Primary;
+use self::trains::Trains;
 use crate::host::{Kind, NodeIndex};
 use crate::network::EndRef;
 
@@ -39,6 +43,7 @@ pub struct Oracle {
     violations: Vec<Violation>,
     primary: Primary,
     announcements: Announcements,
+    trains: Trains,
     /// How often processes ended by themselves with an error.
     failures: Vec<(NodeIndex, String)>,
 }
@@ -64,6 +69,13 @@ impl Oracle {
         (to, end): (Kind, EndRef),
         packet: &Packet,
     ) {
+        match (from.0, to, packet) {
+            (Kind::Client, Kind::Master, Packet::AbortTransaction { ttid, .. }) => {
+                self.trains.aborted(end.peer(), ttid.as_tid());
+            }
+            (Kind::Master, Kind::Client, packet) => self.trains.sent(end, packet, &self.journal),
+            _ => {}
+        }
         if from.0 != Kind::Master {
             return;
         }
@@ -90,13 +102,16 @@ impl Oracle {
     }
 
     /// Compares everything that was seen with what the databases hold at rest.
-    pub fn judge(&mut self, history: &History) {
+    pub fn judge(&mut self, history: &History, partitions: u32) {
         let journal = &self.journal;
         let found = [
             durability::check(journal, history),
             atomicity::check(journal, history),
             updates::check(journal, history),
+            contents::check(journal, history),
             snapshots::check(journal, history),
+            lists::check(journal, history, partitions),
+            self.trains.check(history),
             money::check(history),
         ];
         for (invariant, text) in found.into_iter().flatten().take(REMEMBERED) {

@@ -1,8 +1,9 @@
 //! Money is moved, never made.
 //!
 //! What an application means by its transactions still holds: whatever was committed, the sum of
-//! all accounts is what they were created with. It follows from the other invariants, and is how a
-//! user would notice that one of them is wrong.
+//! all accounts that exist is what they were created with. Who deletes one moves away what is there
+//! above or below this, and an undo moves it back. It follows from the other invariants, and is how
+//! a user would notice that one of them is wrong.
 
 use super::Found;
 use super::history::History;
@@ -10,9 +11,10 @@ use crate::hosts::client::record::INITIAL_BALANCE;
 
 /// Adds everything up.
 pub fn check(history: &History) -> Found {
-    let accounts = history.objects.values().filter_map(|revisions| revisions.last_key_value());
+    let last = history.objects.values().filter_map(|revisions| revisions.last_key_value());
+    let accounts = last.filter_map(|(_, stored)| stored.record);
     let (mut count, mut sum) = (0, 0);
-    for (_, record) in accounts {
+    for record in accounts {
         count += 1;
         sum += record.balance;
     }

@@ -22,7 +22,7 @@ pub fn check(journal: &Journal, history: &History) -> Found {
             found.push(("reads see their snapshot", text));
             continue;
         }
-        if read.label != expected.map(|(_, record)| record.label) {
+        if read.label != expected.and_then(|(_, stored)| Some(stored.record?.label)) {
             let text = format!("{} at {serial:?} has other contents", read.oid);
             found.push(("reads see their snapshot", text));
         }

@@ -15,9 +15,10 @@ pub fn check(journal: &Journal, history: &History) -> Found {
     let mut found = Found::new();
     for (oid, revisions) in &history.objects {
         let mut previous = Tid::ZERO;
-        for (tid, record) in revisions {
-            if record.base != previous {
-                let text = format!("{oid} at {tid} is based on {}, not {previous}", record.base);
+        for tid in revisions.keys() {
+            let base = history.written(journal, *oid, *tid).map(|written| written.base);
+            if base.is_some_and(|base| base != previous) {
+                let text = format!("{oid} at {tid} is based on {base:?}, not {previous}");
                 found.push(("no update is lost", text));
             }
             previous = *tid;

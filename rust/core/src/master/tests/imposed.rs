@@ -114,15 +114,24 @@ fn what_follows_an_aborted_one_is_not_committed() {
     incomplete(&mut running, client, fourth);
     let names = running.bench.names(s1);
     assert_eq!(names[0], "AskLockInformation");
-    assert!(names[1..].iter().all(|name| *name == "AbortTransaction"), "{names:?}");
+    assert_eq!(names[1..], ["AbortTransaction", "Ping"].repeat(3));
     let ttid = tids[0].as_ttid();
     running.bench.reply(s1, Packet::AnswerInformationLocked { ttid });
     assert_eq!(finished(&mut running.bench, client, first), Some(tids[0]));
     assert_eq!(running.bench.master.last_tid(), tids[0]);
     assert!(running.bench.master.is_at_rest());
     assert!(!running.bench.is_closed(client));
-    // They can be tried again.
-    running.bench.ask(client, begin(Some(tids[1])));
+    // They can be tried again, once no abort of the former ones can be on its way.
+    let begun = [1, 2].map(|i| running.bench.send(client, begin(Some(tids[i]))));
+    running.bench.reply(s1, Packet::Pong {});
+    running.bench.reply(s1, Packet::Pong {});
+    assert_eq!(running.bench.answer_to(client, begun[0]), None);
+    running.bench.reply(s1, Packet::Pong {});
+    for (msg_id, i) in begun.into_iter().zip([1, 2]) {
+        let ttid = tids[i].as_ttid();
+        let answer = running.bench.answer_to(client, msg_id);
+        assert_eq!(answer, Some(Packet::AnswerBeginTransaction { ttid }));
+    }
     let msg_id = running.finish(client, tids[1].as_ttid(), &[1]);
     running.lock(s1);
     assert_eq!(finished(&mut running.bench, client, msg_id), Some(tids[1]));
@@ -135,7 +144,8 @@ fn what_begins_after_a_broken_train_belongs_to_it() {
     let tids = train(&mut running, client, 2);
     abort(&mut running, client, tids[0]);
     let late = tids[1].next();
-    running.bench.ask(client, begin(Some(late)));
+    running.bench.send(client, begin(Some(late)));
+    running.bench.reply(running.storages[0], Packet::Pong {});
     for tid in [late, tids[1]] {
         let msg_id = running.finish(client, tid.as_ttid(), &[1]);
         incomplete(&mut running, client, msg_id);

@@ -1,8 +1,10 @@
 //! An application: a client core, its cache, and threads that use them as an application does.
 
+mod lists;
 mod publishing;
 pub mod record;
 mod threads;
+mod undo;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -33,6 +35,10 @@ pub struct Workload {
     pub padding: usize,
     /// Bytes of the cache.
     pub cache: usize,
+    /// Partitions of the cluster.
+    pub partitions: u32,
+    /// The client imposes the TIDs of its transactions.
+    pub imports: bool,
 }
 
 /// What a thread asked to be reminded of.

@@ -8,6 +8,7 @@ use super::record::Record;
 use super::{ClientHost, Reminder};
 use crate::bugs::Bugs;
 use crate::host::Turn;
+use crate::oracle::journal::{Value, Written};
 use crate::schedule::Time;
 
 /// A publication in progress.
@@ -36,9 +37,18 @@ impl ClientHost {
                 self.begin(Publishing { tid, committer: None, late }, turn);
             }
             Publication::Abandoned { tid, records } => {
-                let data = records.iter().find_map(|(_, data)| Record::decode(data.as_ref()?));
+                let own = |(oid, data): &(Oid, Option<bytes::Bytes>)| {
+                    let label = Record::decode(data.as_ref()?)?.label;
+                    let attempt = turn.oracle.journal.attempt(label)?;
+                    // An undo has the records of other transactions.
+                    let is_own = |(written, x): &(Oid, Written)| {
+                        written == oid && x.value == Value::Own && attempt.told.is_none()
+                    };
+                    attempt.writes.iter().any(is_own).then_some(label)
+                };
+                let label = records.iter().find_map(own);
                 self.loads.begin_local(tid, records);
-                let committer = data.map(|record| (None, record.label));
+                let committer = label.map(|label| (None, label));
                 self.begin(Publishing { tid, committer, late: None }, turn);
             }
             Publication::Reset { last_tid } => {

@@ -10,16 +10,18 @@ use neo_core::client::loads::{Fetch, Lookup, Wanted};
 use neo_core::io::Input;
 use neo_wire::{Digest, Oid, Packet, StoredData, Tid};
 
+use super::lists::Question;
 use super::record::{INITIAL_BALANCE, Record};
+use super::undo::{Undo, Undoing};
 use super::{ClientHost, Reminder};
 use crate::host::Turn;
-use crate::oracle::journal::Read;
+use crate::oracle::journal::{Read, Value, Written};
 use crate::random::Random;
 use crate::schedule::Time;
 
 /// What a thread waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Step {
+pub(super) enum Step {
     /// To begin.
     #[default]
     Thinking,
@@ -32,6 +34,8 @@ enum Step {
     /// A fetch of somebody else, or a publication.
     Waiting,
     Beginning,
+    /// Transactions with lower imposed TIDs, to write what they need before.
+    Queued,
     Writing,
     /// The publication of the revision that conflicts.
     Syncing,
@@ -41,28 +45,55 @@ enum Step {
     Finishing,
     /// The callbacks of its own commit.
     Publishing,
+    /// A list of what there is.
+    Listing(Question),
+    /// What it needs to undo a transaction.
+    Undoing(Undoing),
+}
+
+/// What a thread does with its snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Task {
+    /// Moves money.
+    #[default]
+    Transfer,
+    /// Looks at accounts as they were.
+    Look,
+    /// Lists what there is.
+    List,
+    /// Undoes a transaction.
+    Undo,
 }
 
 /// What a transaction does to an account.
 #[derive(Clone, Copy, Debug)]
-struct Change {
-    base: Tid,
-    delta: i64,
+pub(super) struct Change {
+    pub base: Tid,
+    /// None if that has no meaning once somebody else has changed it.
+    pub delta: Option<i64>,
+    pub value: Value,
 }
+
+/// A revision of an account, and what is on it if it exists.
+pub(super) type Seen = (Tid, Option<Record>);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Thread {
-    step: Step,
+    pub(super) step: Step,
+    pub(super) task: Task,
     /// What was committed when it synced.
     floor: Tid,
-    snapshot: Tid,
+    pub(super) snapshot: Tid,
     to_load: Vec<Oid>,
-    loaded: BTreeMap<Oid, Option<(Tid, Record)>>,
-    key: u64,
+    loaded: BTreeMap<Oid, Option<Seen>>,
+    pub(super) key: u64,
     label: u64,
-    to_write: VecDeque<Write>,
-    changes: BTreeMap<Oid, Change>,
+    /// The TID of its transaction, if it chooses that.
+    pub(super) imposed: Option<Tid>,
+    pub(super) undo: Undo,
+    pub(super) to_write: VecDeque<Write>,
+    pub(super) changes: BTreeMap<Oid, Change>,
     checks: BTreeMap<Oid, Tid>,
     conflict: Option<Box<Conflict>>,
     committed: Option<Record>,
@@ -75,7 +106,7 @@ impl Thread {
         self.step == Step::Over
     }
 
-    fn transaction(&self) -> TransactionKey {
+    pub(super) fn transaction(&self) -> TransactionKey {
         TransactionKey(self.key)
     }
 }
@@ -83,7 +114,10 @@ impl Thread {
 impl ClientHost {
     /// The thread rests, then begins another transaction.
     pub(super) fn think(&mut self, i: usize, turn: &mut Turn<'_>) {
-        self.threads[i] = Thread::default();
+        let was_imposing = std::mem::take(&mut self.threads[i]).imposed.is_some();
+        if was_imposing {
+            self.wake_queued(turn);
+        }
         let delay = turn.random.time(Time(10), self.workload.think_max);
         self.remind(delay, Reminder::Think(i), turn);
     }
@@ -108,6 +142,10 @@ impl ClientHost {
         let chosen: BTreeSet<Oid> =
             (0..count).map(|_| Oid(1 + turn.random.below(self.workload.objects))).collect();
         self.threads[i].to_load = chosen.into_iter().collect();
+        let tasks = [Task::Look, Task::List, Task::Undo];
+        if !self.quiet && turn.random.one_in(5) {
+            self.threads[i].task = tasks[turn.random.index(tasks.len())];
+        }
         if self.loads.last_tid().is_none() || turn.random.one_in(4) {
             let request = if turn.random.one_in(2) { Request::Connect } else { Request::Sync };
             self.threads[i].step = Step::Connecting;
@@ -132,8 +170,20 @@ impl ClientHost {
         // A connection that was told about a publication may begin there (rule O8).
         let told = self.publishing.as_ref().map(|publishing| publishing.tid);
         let told = told.filter(|_| turn.random.one_in(3));
-        self.threads[i].snapshot = told.unwrap_or(last).max(last);
-        self.load(i, turn);
+        let snapshot = told.unwrap_or(last).max(last);
+        self.threads[i].snapshot = snapshot;
+        match self.threads[i].task {
+            Task::Transfer => self.load(i, turn),
+            Task::Look => {
+                let recent = turn.oracle.journal.recent();
+                let index = turn.random.index(recent.len() + 1);
+                let past = recent.get(index).copied().unwrap_or(snapshot);
+                self.threads[i].snapshot = past.min(snapshot);
+                self.load(i, turn);
+            }
+            Task::List => self.list(i, turn),
+            Task::Undo => self.undo(i, turn),
+        }
     }
 
     /// Loads what comes next.
@@ -181,12 +231,19 @@ impl ClientHost {
                 packet: Packet::AnswerObject { serial, next_serial, checksum, data, .. },
                 ..
             }) => {
-                if Digest::of(&data) != checksum {
+                let is_deleted = data.is_empty() && checksum == Digest::ZERO;
+                if !is_deleted && Digest::of(&data) != checksum {
                     let text = format!("{oid} at {serial} has a wrong checksum");
                     turn.oracle.violation("data is what was stored", text);
                 }
-                let next = self.loads.fetched(oid, fetch, data.clone(), serial, next_serial);
-                Some(Some((serial, next, data)))
+                if is_deleted {
+                    // No cache holds what does not exist.
+                    self.loads.failed(oid, fetch);
+                    Some(Some((serial, next_serial, data)))
+                } else {
+                    let next = self.loads.fetched(oid, fetch, data.clone(), serial, next_serial);
+                    Some(Some((serial, next, data)))
+                }
             }
             Err(ClientError::NotFound(_) | ClientError::DoesNotExist(_)) => {
                 self.loads.failed(oid, fetch);
@@ -224,7 +281,7 @@ impl ClientHost {
         let (serial, next) = found.as_ref().map_or((None, None), |found| (Some(found.0), found.1));
         let record = found.and_then(|(_, _, data)| Record::decode(&data));
         if let Some(conflict) = &thread.conflict {
-            if record.is_none() {
+            if serial.is_none() {
                 let text = format!("{oid} has no revision {}", conflict.committed);
                 turn.oracle.violation("a conflict is with a revision that exists", text);
             }
@@ -237,31 +294,35 @@ impl ClientHost {
         let label = record.map(|record| record.label);
         let before = thread.snapshot.next();
         turn.oracle.journal.read(Read { node: turn.node, oid, before, serial, next, label });
-        thread.loaded.insert(oid, serial.zip(record));
+        thread.loaded.insert(oid, serial.map(|serial| (serial, record)));
         thread.to_load.pop();
         self.load(i, turn);
     }
 
     /// Everything is loaded: what is to be written?
     fn decide(&mut self, i: usize, turn: &mut Turn<'_>) {
-        if !self.quiet && turn.random.one_in(5) {
+        let is_look = self.threads[i].task == Task::Look;
+        if is_look || !self.quiet && turn.random.one_in(5) {
             self.think(i, turn);
             return;
         }
         let padding = turn.random.index(self.workload.padding + 1);
-        let (key, label) = (self.number(), turn.oracle.journal.begin(turn.node));
-        let thread = &mut self.threads[i];
-        (thread.key, thread.label) = (key, label);
         let mut sum = 0;
+        let thread = &mut self.threads[i];
         let mut loaded = std::mem::take(&mut thread.loaded);
         let last = loaded.pop_last();
         for (oid, found) in loaded {
             match found {
-                Some((serial, _)) if turn.random.one_in(4) => {
+                Some((serial, Some(_))) if turn.random.one_in(4) => {
                     thread.checks.insert(oid, serial);
                     let content = Content::Checked;
                     let write = Write { oid, base: serial, content, data_serial: None };
                     thread.to_write.push_back(write);
+                }
+                Some((base, Some(record))) if turn.random.one_in(12) => {
+                    // What is there above or below the initial balance goes elsewhere.
+                    sum += INITIAL_BALANCE - record.balance;
+                    thread.delete(oid, base);
                 }
                 found => {
                     let delta = turn.random.between(0, 20).cast_signed() - 10;
@@ -274,13 +335,52 @@ impl ClientHost {
             thread.change(oid, found, -sum, padding);
         }
         shuffle(&mut thread.to_write, turn.random);
+        self.begin_transaction(i, turn);
+    }
+
+    pub(super) fn begin_transaction(&mut self, i: usize, turn: &mut Turn<'_>) {
+        let (key, label) = (self.number(), turn.oracle.journal.begin(turn.node));
+        let imposed = self.workload.imports.then(|| self.next_imposed(turn));
+        let padding = turn.random.index(self.workload.padding + 1);
+        let thread = &mut self.threads[i];
+        (thread.key, thread.label, thread.imposed) = (key, label, imposed);
+        if let Some(tid) = imposed {
+            turn.oracle.journal.impose(label, tid);
+        }
+        // Records carry the label.
+        thread.encode(padding);
         let transaction = thread.transaction();
         thread.step = Step::Beginning;
-        self.call(i, Request::Begin { transaction, tid: None }, turn);
+        self.call(i, Request::Begin { transaction, tid: imposed }, turn);
+    }
+
+    /// Lets transactions write, with imposed TIDs once those before were asked to commit: storages
+    /// make objects wait for each other in the order of writes.
+    fn wake_queued(&mut self, turn: &mut Turn<'_>) {
+        let is_ahead = |other: &Thread, tid: Tid| {
+            let is_before = other.imposed.is_some_and(|imposed| imposed < tid);
+            is_before && other.step != Step::Finishing
+        };
+        for i in 0..self.threads.len() {
+            let Thread { step, imposed, task, .. } = self.threads[i];
+            let waits = imposed.is_some_and(|tid| self.threads.iter().any(|x| is_ahead(x, tid)));
+            match task {
+                _ if step != Step::Queued || waits => {}
+                Task::Undo => self.begun_undo(i, turn),
+                _ => self.write(i, turn),
+            }
+        }
+    }
+
+    /// The TID that follows everything that is committed, or being imposed.
+    fn next_imposed(&self, turn: &Turn<'_>) -> Tid {
+        let pending = self.threads.iter().filter_map(|thread| thread.imposed).max();
+        let committed = self.loads.last_tid().max(Some(turn.oracle.journal.last_told()));
+        pending.max(committed).unwrap_or_default().next()
     }
 
     /// Writes what comes next, or votes.
-    fn write(&mut self, i: usize, turn: &mut Turn<'_>) {
+    pub(super) fn write(&mut self, i: usize, turn: &mut Turn<'_>) {
         let thread = &mut self.threads[i];
         let transaction = thread.transaction();
         if let Some(write) = thread.to_write.pop_front() {
@@ -318,7 +418,7 @@ impl ClientHost {
     }
 
     /// The thread gives its transaction up, if it has one.
-    fn give_up(&mut self, i: usize, turn: &mut Turn<'_>) {
+    pub(super) fn give_up(&mut self, i: usize, turn: &mut Turn<'_>) {
         if self.threads[i].key != 0 {
             let transaction = self.threads[i].transaction();
             self.drive(Input::Own(Event::Abort { transaction }), turn);
@@ -343,7 +443,13 @@ impl ClientHost {
             (Step::Writing | Step::Voting, Ok(Answer::Conflict(conflict))) => {
                 self.conflict(i, conflict, turn);
             }
-            (Step::Beginning | Step::Writing, Ok(_)) => self.write(i, turn),
+            (Step::Listing(question), result) => self.listed(i, question, result, turn),
+            (Step::Undoing(step), Ok(answer)) => self.undone(i, step, answer, turn),
+            (Step::Beginning, Ok(_)) => {
+                self.threads[i].step = Step::Queued;
+                self.wake_queued(turn);
+            }
+            (Step::Writing, Ok(_)) => self.write(i, turn),
             (Step::Voting, Ok(_)) if turn.random.one_in(20) => self.give_up(i, turn),
             (Step::Voting, Ok(_)) => self.finish(i, turn),
             (Step::Finishing, Ok(Answer::Finished { tid, records })) => {
@@ -368,12 +474,14 @@ impl ClientHost {
     fn finish(&mut self, i: usize, turn: &mut Turn<'_>) {
         let thread = &mut self.threads[i];
         let transaction = thread.transaction();
-        let writes = thread.changes.iter().map(|(oid, change)| (*oid, change.base)).collect();
+        let written = |change: &Change| Written { base: change.base, value: change.value };
+        let writes = thread.changes.iter().map(|(oid, change)| (*oid, written(change))).collect();
         let checks = thread.checks.iter().map(|(oid, base)| (*oid, *base)).collect();
         turn.oracle.journal.finishing(thread.label, writes, checks);
         thread.step = Step::Finishing;
         let call = self.call(i, Request::Finish { transaction }, turn);
         self.maybe_cancel(i, call, 50, turn);
+        self.wake_queued(turn);
     }
 
     /// Somebody committed an object meanwhile: what it was worth then, or nothing.
@@ -411,7 +519,11 @@ impl ClientHost {
             self.give_up(i, turn);
             return;
         };
-        thread.change(conflict.oid, Some((conflict.committed, committed)), change.delta, padding);
+        let Some(delta) = change.delta else {
+            self.give_up(i, turn);
+            return;
+        };
+        thread.change(conflict.oid, Some((conflict.committed, Some(committed))), delta, padding);
         // What was refused goes first.
         if let Some(write) = thread.to_write.pop_back() {
             thread.to_write.push_front(write);
@@ -421,19 +533,43 @@ impl ClientHost {
 }
 
 impl Thread {
-    fn change(&mut self, oid: Oid, found: Option<(Tid, Record)>, delta: i64, padding: usize) {
+    /// Writes an account, with its label: [`Thread::encode`] puts it there if it is not known yet.
+    pub(super) fn change(&mut self, oid: Oid, found: Option<Seen>, delta: i64, padding: usize) {
         let (base, balance) = match found {
-            Some((serial, record)) => (serial, record.balance),
+            Some((serial, record)) => (serial, record.map_or(INITIAL_BALANCE, |x| x.balance)),
             None => (Tid::ZERO, INITIAL_BALANCE),
         };
         let record = Record { label: self.label, oid, balance: balance + delta, base };
-        let record = record.encode(padding);
-        let stored =
-            StoredData { compression: 0, checksum: Digest::of(&record), data: record.clone() };
-        let content = Content::Data { stored, record };
-        self.changes.insert(oid, Change { base, delta });
+        let content = content(record.encode(padding));
+        self.changes.insert(oid, Change { base, delta: Some(delta), value: Value::Own });
         self.to_write.push_back(Write { oid, base, content, data_serial: None });
     }
+
+    pub(super) fn delete(&mut self, oid: Oid, base: Tid) {
+        self.changes.insert(oid, Change { base, delta: None, value: Value::Nothing });
+        let content = Content::Deleted;
+        self.to_write.push_back(Write { oid, base, content, data_serial: None });
+    }
+
+    /// Puts the label into what is to be written.
+    fn encode(&mut self, padding: usize) {
+        for write in &mut self.to_write {
+            let is_own = |change: &Change| change.value == Value::Own;
+            if let Content::Data { record, .. } = &write.content
+                && self.changes.get(&write.oid).is_some_and(is_own)
+                && let Some(record) = Record::decode(record)
+            {
+                let record = Record { label: self.label, ..record };
+                write.content = content(record.encode(padding));
+            }
+        }
+    }
+}
+
+/// A record to store.
+pub(super) fn content(record: Bytes) -> Content {
+    let stored = StoredData { compression: 0, checksum: Digest::of(&record), data: record.clone() };
+    Content::Data { stored, record }
 }
 
 fn shuffle<T>(items: &mut VecDeque<T>, random: &mut Random) {
