@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "benches"))
 
 from rows import ROWS as KNOWN
 
-ROWS = [row for row in KNOWN if row not in ("pack", "migrate-in", "migrate-out")]
+ROWS = [row for row in KNOWN if row != "pack"]
 
 
 def bench(*args):
