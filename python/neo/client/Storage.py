@@ -11,7 +11,9 @@ from ZODB import BaseStorage, ConflictResolution, POSException
 from ZODB.interfaces import (
     IExternalGC,
     IMultiCommitStorage,
+    IPrefetchStorage,
     IStorage,
+    IStorageCurrentRecordIteration,
     IStorageIteration,
     IStorageUndoable,
     ReadVerifyingStorage,
@@ -20,13 +22,12 @@ from zope.interface import implementer
 
 from . import iterators, undo
 from .app import Application
-from .exception import NEOStorageError, NEOStorageNotFoundError
+from .exception import NEOStorageError
+from .reading import Reading
 
 __all__ = ["Storage"]
 
 logger = logging.getLogger("NEO")
-
-History = list[dict[str, Any]]
 
 
 def _not_there_yet(what: str) -> NEOStorageError:
@@ -40,8 +41,10 @@ def _not_there_yet(what: str) -> NEOStorageError:
     IExternalGC,
     ReadVerifyingStorage,
     IMultiCommitStorage,
+    IPrefetchStorage,
+    IStorageCurrentRecordIteration,
 )
-class Storage(ConflictResolution.ConflictResolvingStorage, BaseStorage.BaseStorage):
+class Storage(Reading, ConflictResolution.ConflictResolvingStorage, BaseStorage.BaseStorage):
     """A thin shell: the work is done by `neo._neo.Client`. Threads share it, and each
     transaction is used by one thread at a time.
 
@@ -72,13 +75,6 @@ class Storage(ConflictResolution.ConflictResolvingStorage, BaseStorage.BaseStora
 
     def __bool__(self) -> bool:
         return True
-
-    def __len__(self) -> int:
-        """The last OID that this process used: an upper bound of the objects it made."""
-        return self.app.last_oid
-
-    def getSize(self) -> int:
-        return 300 * len(self)
 
     def registerDB(self, db: Any, limit: Any = None) -> None:
         super().registerDB(db)
@@ -145,42 +141,11 @@ class Storage(ConflictResolution.ConflictResolvingStorage, BaseStorage.BaseStora
 
     # The past
 
-    @property
-    def iterator(self) -> Callable[..., iterators.Transactions]:
-        return self._iterator
-
-    def _iterator(
-        self, start: bytes | None = None, stop: bytes | None = None
-    ) -> iterators.Transactions:
-        return iterators.Transactions(self.app, start, stop)
-
-    def history(
-        self, oid: bytes, size: int = 1, filter: Callable[[dict[str, Any]], bool] | None = None
-    ) -> History:
-        try:
-            return iterators.history(self.app, oid, size, filter)
-        except NEOStorageNotFoundError:
-            raise POSException.POSKeyError(oid) from None
-
     def supportsUndo(self) -> bool:
         return True
 
     def undo(self, transaction_id: bytes, transaction: Any) -> tuple[None, list[bytes]]:
         return None, undo.undo(self.app, transaction_id, transaction)
-
-    def undoLog(
-        self,
-        first: int = 0,
-        last: int = -20,
-        filter: Callable[[dict[str, Any]], bool] | None = None,
-    ) -> History:
-        return undo.log(self.app, first, last, filter)
-
-    def undoInfo(
-        self, first: int = 0, last: int = -20, specification: dict[str, Any] | None = None
-    ) -> History:
-        wanted = (specification or {}).items()
-        return self.undoLog(first, last, lambda entry: wanted <= entry.items())
 
     def copyTransactionsFrom(self, source: Any, verbose: bool = False) -> None:
         iterators.copy(source, self)

@@ -7,7 +7,6 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from heapq import merge
 from pickle import dumps
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from neo import _neo
 
 from .address import Address, resolve_all
 from .exception import NEOStorageError
+from .records import CurrentRecords
 
 __all__ = ["TXN_PACK_DESC", "Application"]
 
@@ -31,7 +31,7 @@ TXN_PACK_DESC = b"IStorage.pack"
 
 DEFAULT_CACHE_SIZE = 20 << 20
 
-#: OIDs asked at once of a partition.
+#: OIDs asked at once.
 OIDS_PER_PAGE = 1000
 
 logger = logging.getLogger("NEO")
@@ -188,11 +188,14 @@ class Application:
             tls=(ca, cert, key) if ca and cert and key else None,
         )
         _hook()
+        self.past = _neo.Past(self.client)
+        self.current_records = CurrentRecords(self)
+        #: The last pack order of which everything is known, and the TID of the last pack.
+        self.known_packs: tuple[bytes, bytes] = z64, z64
         self.nm = NodeManager(self.client)
         self._cache = Cache(self.client, size)
         self._max_reconnections = math.inf
         self._transactions: dict[int, Context] = {}
-        self.last_oid = 0
 
     # Connection
 
@@ -236,9 +239,7 @@ class Application:
     def new_oid(self) -> bytes:
         if self.read_only:
             raise ReadOnlyError
-        oid = self.client.new_oid()
-        self.last_oid = max(self.last_oid, u64(oid))
-        return oid
+        return self.client.new_oid()
 
     # Reads
 
@@ -251,7 +252,9 @@ class Application:
         return self.client.load_revision(oid)[1]
 
     def getObjectCount(self) -> int:
-        raise NEOStorageError("the number of objects: this part is not there yet")
+        """An upper bound: see `Storage.__len__`."""
+        count: int = u64(self.past.last_oid())
+        return count
 
     def oids(
         self,
@@ -261,17 +264,13 @@ class Application:
     ) -> Iterator[bytes]:
         """OIDs of the objects that exist as of `tid`, ascending, between included bounds."""
         last = self.last_tid if tid is None else tid
-        first = z64 if min_oid is None else min_oid
-        for oid in merge(*(self._oids(i, last, first) for i in range(self.pt.partitions))):
-            if max_oid is not None and oid > max_oid:
-                break
-            yield oid
-
-    def _oids(self, partition: int, tid: bytes, first: bytes) -> Iterator[bytes]:
-        following: bytes | None = first
-        while following is not None:
-            following, oids = self.client.oids(partition, OIDS_PER_PAGE, following, tid)
-            yield from oids
+        following: bytes | None = z64 if min_oid is None else min_oid
+        while following is not None and (max_oid is None or following <= max_oid):
+            oids, following = self.past.oids(last, following, OIDS_PER_PAGE)
+            for oid in oids:
+                if max_oid is not None and oid > max_oid:
+                    return
+                yield oid
 
     # Transactions
 

@@ -6,102 +6,109 @@ from typing import Any
 
 from persistent.TimeStamp import TimeStamp
 from ZODB.BaseStorage import DataRecord, TransactionRecord
-from ZODB.utils import maxtid, p64, u64, z64
+from ZODB.utils import maxtid, z64
+
+from neo import _neo
 
 from .app import Application
-from .exception import NEOStorageError, NEOStorageNotFoundError
+from .exception import NEOStorageError
 
-#: Transactions asked at once.
-PAGE = 100
+#: User, description, extension, whether it is packed, OIDs.
+Information = tuple[bytes, bytes, bytes, bool, list[bytes]]
+
+Entry = dict[str, Any]
+Filter = Callable[[Entry], bool]
 
 
 class Transaction(TransactionRecord):
-    """A transaction, that gives its records."""
+    """A transaction, that gives its records. It does not keep them."""
 
-    def __init__(self, app: Application, tid: bytes) -> None:
-        user, description, extension, packed, self.oid_list = app.client.transaction(tid)
+    def __init__(
+        self,
+        tid: bytes,
+        user: bytes,
+        description: bytes,
+        extension: bytes,
+        packed: bool,
+        records: _neo.Records,
+    ) -> None:
         super().__init__(tid, "p" if packed else " ", user, description, extension)
-        self._app = app
+        self._records = records
+
+    @property
+    def oid_list(self) -> list[bytes]:
+        """Objects that it stored, deleted or checked."""
+        return self._records.oids
 
     def __iter__(self) -> Iterator[DataRecord]:
-        for oid in self.oid_list:
-            try:
-                data, data_tid = self._app.client.revision(oid, self.tid)
-            except NEOStorageNotFoundError:
-                # Only checked, or packed.
-                continue
-            yield DataRecord(oid, self.tid, data, data_tid)
+        """Its records in that order. There is none of an object that was only checked."""
+        tid = self.tid
+        place: int | None = 0
+        while place is not None:
+            records, place = self._records.some(place)
+            for oid, data, data_tid in records:
+                yield DataRecord(oid, tid, data, data_tid)
 
 
 class Transactions:
-    """Transactions between two included TIDs, ascending."""
+    """Transactions between two included TIDs, ascending; none that is committed later.
+
+    Metadata is asked for by pages, ahead; records for several transactions at once, when the first
+    of them is iterated.
+    """
 
     def __init__(self, app: Application, start: bytes | None, stop: bytes | None) -> None:
-        self._app = app
-        last = app.last_tid
-        self._start = start or z64
-        self._stop = last if stop is None else min(stop, last)
-        self._page: Iterator[bytes] = iter(())
-        self._closed = False
+        self._iteration = app.past.iterate(start or z64, maxtid if stop is None else stop)
+        self._transactions = self._iterate()
 
-    def __iter__(self) -> "Transactions":
-        return self
+    def _iterate(self) -> Iterator[Transaction]:
+        while page := self._iteration.page():
+            for transaction in page:
+                yield Transaction(*transaction)
+
+    def __iter__(self) -> Iterator[Transaction]:
+        return self._transactions
 
     def __next__(self) -> Transaction:
-        if self._closed:
-            raise StopIteration
-        tid = next(self._page, None)
-        if tid is None:
-            tids = self._next_page()
-            if not tids:
-                self.close()
-                raise StopIteration
-            self._page = iter(tids)
-            tid = next(self._page)
-        return Transaction(self._app, tid)
-
-    def _next_page(self) -> list[bytes]:
-        start, stop = self._start, self._stop
-        tids: list[bytes] = []
-        if start > stop or start > maxtid:
-            return tids
-        for partition in range(self._app.pt.partitions):
-            tids += self._app.client.tids(start, stop, PAGE, partition)
-            tids.sort()
-            if len(tids) >= PAGE:
-                del tids[PAGE:]
-                # What comes after is for another page.
-                stop = tids[-1]
-        if tids:
-            self._start = p64(u64(tids[-1]) + 1)
-        return tids
+        return next(self._transactions)
 
     def close(self) -> None:
-        self._closed = True
-        self._page = iter(())
+        """Frees everything."""
+        self._transactions = iter(())
+        self._iteration.close()
 
 
-def describe(
-    information: tuple[bytes, bytes, bytes, bool, list[bytes]], tid: bytes
-) -> dict[str, Any]:
+def describe(information: Information, tid: bytes) -> Entry:
     """What is shown of a transaction to people."""
     user, description, extension, _, _ = information
-    entry: dict[str, Any] = loads(extension) if extension else {}
+    entry: Entry = loads(extension) if extension else {}
     entry.update(time=TimeStamp(tid).timeTime(), user_name=user, description=description)
     return entry
 
 
-def history(
-    app: Application, oid: bytes, size: int, filter: Callable[[dict[str, Any]], bool] | None
-) -> list[dict[str, Any]]:
-    """The last revisions of an object, newest first."""
-    result = []
-    for serial, length in app.client.history(oid, size):
-        entry = describe(app.client.transaction(serial), serial)
-        entry.update(tid=serial, serial=serial, version="", size=length)
-        if filter is None or filter(entry):
-            result.append(entry)
-    return result
+def history(app: Application, oid: bytes, size: int, filter: Filter | None) -> list[Entry]:
+    """The last revisions of an object, newest first: `size` of those that `filter` wants."""
+    result: list[Entry] = []
+    place = 0
+    wanted = max(size, 1)
+    while True:
+        try:
+            revisions = app.past.history(oid, place, place + wanted)
+        except KeyError:
+            if place:
+                return result
+            raise
+        transactions = app.past.transactions([serial for serial, _ in revisions])
+        for (serial, length), information in zip(revisions, transactions, strict=True):
+            if len(result) >= size:
+                return result
+            entry = describe(information, serial)
+            entry.update(tid=serial, serial=serial, version="", size=length)
+            if filter is None or filter(entry):
+                result.append(entry)
+        place += wanted
+        if len(result) >= size or len(revisions) < wanted:
+            return result
 
 
 def copy(source: Any, destination: Any) -> None:

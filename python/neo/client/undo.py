@@ -1,23 +1,17 @@
-"""Undo, and the log of what can be undone (spec client.md 8.1 - 8.3)."""
+"""Undo (spec client.md 8.1)."""
 
 from base64 import b64decode
-from collections.abc import Callable, Iterator
-from heapq import merge
 from typing import Any
 
 from ZODB.POSException import ConflictError, ReadOnlyError, UndoError
 
-from .app import TXN_PACK_DESC, Application, Context
+from .app import Application, Context
 from .exception import (
     NEOStorageCreationUndoneError,
     NEOStorageNotFoundError,
     NEOUndoPackError,
     NEOUndoUnknownError,
 )
-from .iterators import describe
-
-#: TIDs asked at once of a partition.
-PAGE = 100
 
 NOT_FOUND = "Object not found while resolving undo conflict"
 MODIFIED = "Some data were modified by a later transaction"
@@ -87,53 +81,3 @@ def _merge(
     except ConflictError as error:
         raise UndoError(MODIFIED, oid) from error
     return merged
-
-
-def log(
-    app: Application,
-    first: int,
-    last: int,
-    filter: Callable[[dict[str, Any]], bool] | None,
-) -> list[dict[str, Any]]:
-    """Transactions that can be undone, newest first, from one place of that list to another."""
-    if last < 0:
-        last = first - last
-    result: list[dict[str, Any]] = []
-    place = 0
-    for entry in _entries(app):
-        if place >= last:
-            break
-        if filter is None or filter(entry):
-            if place >= first:
-                result.append(entry)
-            place += 1
-    return result
-
-
-def _entries(app: Application) -> Iterator[dict[str, Any]]:
-    newest = app.last_tid
-    tids = merge(
-        *(_last_tids(app, partition, newest) for partition in range(app.pt.partitions)),
-        reverse=True,
-    )
-    for tid in tids:
-        information = app.client.transaction(tid)
-        _, description, _, packed, oids = information
-        if packed or (description == TXN_PACK_DESC and not oids):
-            continue
-        yield {**describe(information, tid), "id": tid}
-
-
-def _last_tids(app: Application, partition: int, newest: bytes) -> Iterator[bytes]:
-    """TIDs of a partition, descending."""
-    # A commit that was just told may not be readable everywhere: this waits, AskTIDs does not.
-    app.client.tids(newest, newest, 1, partition)
-    place = 0
-    previous = None
-    while tids := app.client.last_tids(place, place + PAGE, partition):
-        # New ones, that were committed meanwhile, shift the others.
-        for tid in tids:
-            if tid <= newest and (previous is None or tid < previous):
-                previous = tid
-                yield tid
-        place += len(tids)

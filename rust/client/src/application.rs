@@ -17,6 +17,7 @@ use crate::background::report;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::load::{Record, SharedLoads};
+use crate::prefetch::Prefetcher;
 use crate::records::{self, Compress};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::wait::{Interrupted, Kick};
@@ -79,6 +80,7 @@ pub(crate) struct Inner {
     pub to_publish: Condvar,
     pub publisher: Mutex<Option<Arc<dyn Publisher>>>,
     pub loads: SharedLoads,
+    pub prefetcher: Prefetcher,
     pub oids: Mutex<std::ops::Range<u64>>,
     transactions: AtomicU64,
 }
@@ -118,6 +120,7 @@ impl Application {
             to_publish: Condvar::new(),
             publisher: Mutex::new(None),
             loads: SharedLoads::new(loads),
+            prefetcher: Prefetcher::default(),
             oids: Mutex::new(0..0),
             transactions: AtomicU64::new(0),
             options,
@@ -140,7 +143,7 @@ impl Application {
         })
     }
 
-    pub(crate) fn inner(&self) -> &Inner {
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
 

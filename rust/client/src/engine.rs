@@ -114,17 +114,17 @@ impl Engine {
 
     /// Gives the core something and does all that follows.
     pub fn event(&mut self, event: Event) {
+        self.queue(event);
+        self.run();
+    }
+
+    /// What [`Engine::run`] will give to the core.
+    pub fn queue(&mut self, event: Event) {
         self.inputs.push_back(Input::Own(event));
-        self.run();
     }
 
-    /// The same for several: sockets are written once.
-    pub fn events(&mut self, events: impl IntoIterator<Item = Event>) {
-        self.inputs.extend(events.into_iter().map(Input::Own));
-        self.run();
-    }
-
-    fn run(&mut self) {
+    /// Gives the core what waits for it, does all that follows, then writes to sockets.
+    pub fn run(&mut self) {
         let mut outputs = Vec::new();
         while let Some(input) = self.inputs.pop_front() {
             let now = self.now();
@@ -168,7 +168,8 @@ impl Engine {
             Output::Own(Effect::Return { call, result }) => {
                 if let Some(slot) = self.slots.get_mut(&call) {
                     slot.result = Some(result);
-                    slot.condvar.notify_one();
+                    // Calls that were made together share it.
+                    slot.condvar.notify_all();
                 }
             }
             Output::Own(Effect::Publish(publication)) => self.publications.push_back(publication),

@@ -3,16 +3,13 @@
 use std::thread::ThreadId;
 use std::time::Instant;
 
-use bytes::Bytes;
-use neo_core::client::api::{Answer, ClientError, Request};
 use neo_core::client::cache::Cached;
-use neo_core::client::loads::{Loads, Lookup, Wanted};
-use neo_wire::{Digest, NodeId, Oid, Packet, Tid};
-use tracing::error;
+use neo_core::client::loads::{Fetch, Loads, Lookup, Wanted};
+use neo_wire::{Oid, Tid};
 
 use crate::application::Inner;
 use crate::error::Error;
-use crate::records;
+use crate::fetch::Fetched;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::wait::{INTERRUPT_CHECK, Interrupted};
 
@@ -56,7 +53,8 @@ impl SharedLoads {
         self.wake(&state);
     }
 
-    fn wake(&self, state: &State) {
+    /// Wakes who waits for the end of a fetch.
+    pub fn wake(&self, state: &State) {
         if state.waiters > 0 {
             self.ended.notify_all();
         }
@@ -77,19 +75,39 @@ impl SharedLoads {
         self.state.lock()
     }
 
+    /// Waits for the end of a publication that such a read must not overtake (rule O6).
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`]
+    pub fn settle(&self, wanted: Wanted, interrupted: Interrupted<'_>) -> Result<(), Error> {
+        self.wait(interrupted, |loads, in_callback| {
+            (in_callback || !loads.is_held(wanted)).then_some(())
+        })
+    }
+
     fn look_up(
         &self,
         oid: Oid,
         wanted: Wanted,
         interrupted: Interrupted<'_>,
     ) -> Result<Lookup, Error> {
+        self.wait(interrupted, |loads, in_callback| {
+            Some(loads.look_up(oid, wanted, in_callback)).filter(|lookup| *lookup != Lookup::Wait)
+        })
+    }
+
+    /// Tries something at the end of each fetch or publication, until it gives a result.
+    fn wait<T>(
+        &self,
+        interrupted: Interrupted<'_>,
+        mut attempt: impl FnMut(&mut Loads, bool) -> Option<T>,
+    ) -> Result<T, Error> {
         let mut state = self.state.lock();
         let mut checked = Instant::now();
         loop {
             let in_callback = state.publisher == Some(std::thread::current().id());
-            let lookup = state.loads.look_up(oid, wanted, in_callback);
-            if lookup != Lookup::Wait {
-                return Ok(lookup);
+            if let Some(result) = attempt(&mut state.loads, in_callback) {
+                return Ok(result);
             }
             state.waiters += 1;
             self.ended.wait_for(&mut state, INTERRUPT_CHECK);
@@ -106,6 +124,22 @@ impl SharedLoads {
 }
 
 impl State {
+    /// A fetch ended: what it brought is cached, and returned with what is known of it now.
+    pub fn store(
+        &mut self,
+        oid: Oid,
+        fetch: Fetch,
+        fetched: Result<Fetched, Error>,
+    ) -> Result<Record, Error> {
+        let result = fetched.and_then(|fetched| fetched.into_record(oid)).map(|mut record| {
+            let Cached { data, serial, next_serial } = record.clone();
+            record.next_serial = self.loads.fetched(oid, fetch, data, serial, next_serial);
+            record
+        });
+        self.loads.failed(oid, fetch);
+        result
+    }
+
     /// Takes everything, for the child of a fork.
     pub fn take(&mut self) -> Loads {
         let mut loads = std::mem::replace(&mut self.loads, Loads::new(0));
@@ -139,80 +173,8 @@ impl Inner {
         };
         let fetched = self.fetch(oid, wanted, interrupted);
         let mut state = self.loads.lock();
-        let result = fetched.map(|mut record| {
-            let Cached { data, serial, next_serial } = record.clone();
-            record.next_serial = state.loads.fetched(oid, fetch, data, serial, next_serial);
-            record
-        });
-        state.loads.failed(oid, fetch);
+        let result = state.store(oid, fetch, fetched);
         self.loads.wake(&state);
         result
-    }
-
-    fn fetch(
-        &self,
-        oid: Oid,
-        wanted: Wanted,
-        interrupted: Interrupted<'_>,
-    ) -> Result<Record, Error> {
-        let (at, before) = match wanted {
-            Wanted::Current => (None, None),
-            Wanted::Before(tid) => (None, Some(tid)),
-            Wanted::Exact(tid) => (Some(tid), None),
-        };
-        let mut wrong: Option<Wrong> = None;
-        let mut except: Vec<NodeId> = Vec::new();
-        loop {
-            let packet = Packet::AskObject { oid, at, before };
-            let request = Request::Read { key: oid.0, packet, except: except.clone() };
-            let answer = match (self.call(request, interrupted), wrong.take()) {
-                (Ok(Answer::Packet { from, packet }), _) => (from, packet),
-                (Ok(_), _) => return Err(Error::broken("a read was answered by something else")),
-                (Err(Error::Client(ClientError::Disconnected(_))), Some(wrong)) => {
-                    return wrong.accept(oid, self.ignore_wrong_checksum);
-                }
-                (Err(error), _) => return Err(error),
-            };
-            let (
-                from,
-                Packet::AnswerObject { serial, next_serial, compression, checksum, data, .. },
-            ) = answer
-            else {
-                return Err(Error::broken("AskObject was answered by something else"));
-            };
-            if data.is_empty() && checksum == Digest::ZERO {
-                return Err(Error::CreationUndone(oid));
-            }
-            let compression = compression.unwrap_or(0);
-            let record = (Digest::of(&data) == checksum)
-                .then(|| records::load(compression, &data))
-                .flatten();
-            if let Some(record) = record {
-                // A record that is not compressed must not keep the receive buffer alive.
-                let data = if compression == 0 { Bytes::copy_from_slice(&record) } else { record };
-                return Ok(Cached { data, serial, next_serial });
-            }
-            error!(peer = %from, %oid, tid = %serial, "wrong checksum");
-            except.push(from);
-            wrong = Some(Wrong { serial, next_serial, compression, data });
-        }
-    }
-}
-
-/// The last corrupted answer.
-struct Wrong {
-    serial: Tid,
-    next_serial: Option<Tid>,
-    compression: u32,
-    data: Bytes,
-}
-
-impl Wrong {
-    fn accept(self, oid: Oid, ignore: bool) -> Result<Record, Error> {
-        if !ignore {
-            return Err(Error::WrongChecksum(oid, self.serial));
-        }
-        let data = records::load(self.compression, &self.data).unwrap_or_default();
-        Ok(Cached { data, serial: self.serial, next_serial: self.next_serial })
     }
 }

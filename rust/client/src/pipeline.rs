@@ -1,14 +1,13 @@
 //! Calls that are made before the answers to the previous ones are there: for those who read or
 //! copy everything.
 
-use neo_core::client::api::{Answer, CallId, ClientError, Copy, Event, Metadata, Request};
+use neo_core::client::api::{Answer, ClientError, Copy, Metadata, Request};
 use neo_core::client::api::{TransactionKey, Write};
 use neo_wire::{Packet, Tid};
 
 use crate::application::{Application, Inner};
-use crate::engine::Slot;
 use crate::error::Error;
-use crate::wait::Interrupted;
+use crate::wait::{Interrupted, Train};
 
 /// A transaction of the past, to be written as it was.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,27 +26,15 @@ pub struct Past {
 /// A call whose answer is to be waited for.
 #[derive(Debug)]
 #[must_use = "its answer stays until it is waited for"]
-pub struct Started(CallId);
+pub struct Started(Train);
 
 impl Inner {
-    fn start_calls(&self, requests: impl IntoIterator<Item = Request>) -> Vec<Started> {
-        let mut engine = self.engine.lock();
-        let mut started = Vec::new();
-        let mut events = Vec::new();
-        for request in requests {
-            let call = engine.new_call();
-            engine.slots.insert(call, Slot { result: None, condvar: std::sync::Arc::default() });
-            events.push(Event::Call { call, request: Box::new(request) });
-            started.push(Started(call));
-        }
-        engine.events(events);
-        self.tell(&mut engine, None);
-        started
+    fn start_calls(&self, requests: impl Iterator<Item = Request>) -> Vec<Started> {
+        self.send(requests).split().into_iter().map(Started).collect()
     }
 
     fn end_call(&self, started: Started, interrupted: Interrupted<'_>) -> Result<Answer, Error> {
-        let mut engine = self.engine.lock();
-        self.wait(&mut engine, started.0, interrupted)
+        self.arrive_one(started.0, interrupted)
     }
 }
 
@@ -62,7 +49,7 @@ impl Application {
         let Past { tid, after, writes, metadata } = past;
         let transaction: TransactionKey = self.new_transaction();
         let request = Request::Copy(Copy { transaction, tid, after, writes, metadata });
-        self.started(self.inner().start_calls([request]))
+        self.started(self.inner().start_calls(std::iter::once(request)))
     }
 
     /// Waits until a copy is committed. To be called in the order they were started.

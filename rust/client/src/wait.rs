@@ -24,6 +24,24 @@ pub(crate) const INTERRUPT_CHECK: Duration = Duration::from_millis(100);
 /// Tells whether the calling thread must stop waiting (a signal arrived).
 pub type Interrupted<'a> = &'a dyn Fn() -> bool;
 
+/// Calls that were made together, and that one thread waits for. To be given back by
+/// [`Inner::arrive`] or [`Inner::cancel`].
+#[derive(Debug)]
+pub(crate) struct Train(Vec<CallId>);
+
+impl Train {
+    /// Its calls one by one, for those who want each answer as soon as it is there.
+    pub fn split(self) -> Vec<Self> {
+        self.0.into_iter().map(|call| Self(vec![call])).collect()
+    }
+
+    /// Their numbers follow each other.
+    fn contains(&self, call: CallId) -> bool {
+        self.0.first().is_some_and(|first| *first <= call)
+            && self.0.last().is_some_and(|last| call <= *last)
+    }
+}
+
 /// A descriptor that wakes who polls.
 #[derive(Debug)]
 pub struct Kick(EventFd);
@@ -99,12 +117,25 @@ impl Inner {
         request: Request,
         interrupted: Interrupted<'_>,
     ) -> Result<Answer, Error> {
+        let train = self.send(std::iter::once(request));
+        self.arrive_one(train, interrupted)
+    }
+
+    /// Makes calls, all at once: what they ask of one node travels together.
+    pub(crate) fn send(&self, requests: impl Iterator<Item = Request>) -> Train {
+        let condvar = std::sync::Arc::default();
         let mut engine = self.engine.lock();
-        let call = engine.new_call();
-        engine.slots.insert(call, Slot { result: None, condvar: std::sync::Arc::default() });
-        engine.event(Event::Call { call, request: Box::new(request) });
-        self.tell(&mut engine, Some(call));
-        self.wait(&mut engine, call, interrupted)
+        let mut calls = Vec::with_capacity(requests.size_hint().0);
+        for request in requests {
+            let call = engine.new_call();
+            let slot = Slot { result: None, condvar: std::sync::Arc::clone(&condvar) };
+            engine.slots.insert(call, slot);
+            engine.queue(Event::Call { call, request: Box::new(request) });
+            calls.push(call);
+        }
+        engine.run();
+        self.tell(&mut engine, calls.first().copied());
+        Train(calls)
     }
 
     /// Gives the core an event that nobody waits for.
@@ -114,41 +145,78 @@ impl Inner {
         self.tell(&mut engine, None);
     }
 
-    /// Waits for the answer of a call that was made.
+    /// Forgets calls that nobody waits for any more.
+    pub(crate) fn cancel(&self, train: &Train) {
+        let mut engine = self.engine.lock();
+        for call in &train.0 {
+            engine.slots.remove(call);
+            engine.queue(Event::Cancel { call: *call });
+        }
+        engine.run();
+        self.tell(&mut engine, None);
+    }
+
+    /// Waits for the answers of a train, in the order of its calls.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`]
+    pub(crate) fn arrive(
+        &self,
+        train: Train,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Vec<Result<Answer, Error>>, Error> {
+        let mut engine = self.engine.lock();
+        let mut answers = Vec::with_capacity(train.0.len());
+        for call in &train.0 {
+            if !self.wait(&mut engine, *call, &train, interrupted) {
+                drop(engine);
+                self.cancel(&train);
+                return Err(Error::Interrupted);
+            }
+            let slot = engine.slots.remove(call).and_then(|slot| slot.result);
+            answers.push(slot.unwrap_or(Err(ClientError::Closed)).map_err(Error::from));
+        }
+        hand_over(&mut engine, &train);
+        Ok(answers)
+    }
+
+    /// The same for a single call.
     ///
     /// # Errors
     /// Those of the core, or [`Error::Interrupted`].
-    pub(crate) fn wait(
+    pub(crate) fn arrive_one(
+        &self,
+        train: Train,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Answer, Error> {
+        self.arrive(train, interrupted)?.pop().unwrap_or_else(|| Err(ClientError::Closed.into()))
+    }
+
+    /// Waits for the answer of one of the calls of a train. False if it was interrupted.
+    fn wait(
         &self,
         engine: &mut MutexGuard<'_, Engine>,
         call: CallId,
+        train: &Train,
         interrupted: Interrupted<'_>,
-    ) -> Result<Answer, Error> {
+    ) -> bool {
         let mut checked = Instant::now();
         let mut signal = false;
         loop {
+            // Without a slot, the process forked.
             let slot = engine.slots.get(&call);
-            let Some(slot) = slot else { return Err(ClientError::Closed.into()) };
-            if slot.result.is_some() {
-                let slot = engine.slots.remove(&call);
-                hand_over(engine, call);
-                let result = slot.and_then(|slot| slot.result);
-                return Ok(result.unwrap_or(Err(ClientError::Closed))?);
-            }
+            let Some(slot) = slot.filter(|slot| slot.result.is_none()) else { return true };
             // Not at each turn: who is asked may have to wait for locks of its own, never ours.
             if std::mem::take(&mut signal) || checked.elapsed() >= INTERRUPT_CHECK {
                 // It may take long: somebody else reads meanwhile.
-                hand_over(engine, call);
+                hand_over(engine, train);
                 if MutexGuard::unlocked(engine, interrupted) {
-                    engine.slots.remove(&call);
-                    engine.event(Event::Cancel { call });
-                    self.tell(engine, None);
-                    return Err(Error::Interrupted);
+                    return false;
                 }
                 checked = Instant::now();
                 continue;
             }
-            if matches!(engine.leader, Leader::Call(leader) if leader != call) {
+            if matches!(engine.leader, Leader::Call(leader) if !train.contains(leader)) {
                 let condvar = slot.condvar.clone();
                 condvar.wait_for(engine, INTERRUPT_CHECK);
             } else {
@@ -181,11 +249,13 @@ impl Inner {
     }
 }
 
-/// A call ends: if it led, somebody else has to.
-fn hand_over(engine: &mut MutexGuard<'_, Engine>, call: CallId) {
-    if engine.leader == Leader::Call(call) {
+/// The calls of a train end: if one of them led, somebody else has to.
+fn hand_over(engine: &mut MutexGuard<'_, Engine>, train: &Train) {
+    if matches!(engine.leader, Leader::Call(leader) if train.contains(leader)) {
         engine.leader = Leader::Nobody(Instant::now());
-        if let Some(slot) = engine.slots.values().find(|slot| slot.result.is_none()) {
+        let mut slots = engine.slots.iter();
+        let other = slots.find(|(call, slot)| slot.result.is_none() && !train.contains(**call));
+        if let Some((_, slot)) = other {
             slot.condvar.notify_one();
         }
     }

@@ -14,7 +14,7 @@ mod _neo {
     use crate::{client, command};
 
     #[pymodule_export]
-    use crate::client::Client;
+    use crate::client::{Client, Iteration, Past, Records};
 
     /// Version of the package.
     #[pymodule_export]

@@ -222,6 +222,13 @@ impl Cache {
         self.hit(index)
     }
 
+    /// Whether the last revision before a TID is there; it does not count as an access.
+    #[must_use]
+    pub fn contains(&self, oid: Oid, before: Tid) -> bool {
+        self.find(oid, Some(before))
+            .is_some_and(|index| self.entries[index as usize].data.is_some())
+    }
+
     /// A revision by its serial.
     pub fn load_serial(&mut self, oid: Oid, serial: Tid) -> Option<Cached> {
         let index = self.by_oid.get(&oid).and_then(|revisions| {

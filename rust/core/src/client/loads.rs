@@ -94,7 +94,7 @@ impl Loads {
     /// Looks a revision up. `in_callback` tells that the caller runs inside of the publication in
     /// progress: it would wait for itself.
     pub fn look_up(&mut self, oid: Oid, wanted: Wanted, in_callback: bool) -> Lookup {
-        if self.publishing.is_some() && !in_callback && self.is_unbounded(wanted) {
+        if !in_callback && self.is_held(wanted) {
             return Lookup::Wait;
         }
         if let Some(cached) = self.peek(oid, wanted, in_callback) {
@@ -103,9 +103,7 @@ impl Loads {
         if self.in_flight.contains_key(&oid) {
             return Lookup::Wait;
         }
-        self.fetches += 1;
-        let fetch = Fetch(self.fetches);
-        self.in_flight.insert(oid, InFlight { fetch, invalidated: Vec::new() });
+        let fetch = self.start(oid);
         let visible = self.publishing.max(self.last_tid);
         let wanted = match (wanted, visible) {
             (Wanted::Current, Some(last)) => Wanted::Before(last.next()),
@@ -114,9 +112,31 @@ impl Loads {
         Lookup::Fetch { fetch, wanted }
     }
 
+    fn start(&mut self, oid: Oid) -> Fetch {
+        self.fetches += 1;
+        let fetch = Fetch(self.fetches);
+        self.in_flight.insert(oid, InFlight { fetch, invalidated: Vec::new() });
+        fetch
+    }
+
+    /// Starts a fetch of the last revision before a TID for later loads (spec client.md 16.2). None
+    /// if there is nothing to do: it is cached, or that object is being fetched.
+    pub fn start_ahead(&mut self, oid: Oid, before: Tid) -> Option<Fetch> {
+        let nothing = self.in_flight.contains_key(&oid)
+            || self.is_held(Wanted::Before(before))
+            || self.cache.contains(oid, before);
+        (!nothing).then(|| self.start(oid))
+    }
+
+    /// Whether a read has to wait for the end of a publication (rule O6).
+    #[must_use]
+    pub fn is_held(&self, wanted: Wanted) -> bool {
+        self.publishing.is_some() && self.is_unbounded(wanted)
+    }
+
     /// A cached revision, if nothing has to be waited for.
     pub fn peek(&mut self, oid: Oid, wanted: Wanted, in_callback: bool) -> Option<Cached> {
-        if self.publishing.is_some() && !in_callback && self.is_unbounded(wanted) {
+        if !in_callback && self.is_held(wanted) {
             return None;
         }
         match wanted {

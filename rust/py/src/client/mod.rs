@@ -7,7 +7,9 @@
 mod arguments;
 mod errors;
 mod fork;
+mod iteration;
 mod logs;
+mod past;
 mod publisher;
 mod reads;
 mod wait;
@@ -35,6 +37,8 @@ use self::publisher::Wrapper;
 use self::wait::{Failure, call, call_raw};
 
 pub(crate) use self::fork::{before, in_child, in_parent};
+pub(crate) use self::iteration::{Iteration, Records};
+pub(crate) use self::past::Past;
 
 /// Closes every client and waits for their threads: Python must not be entered once it ends.
 pub(crate) fn at_exit(py: Python<'_>) {
@@ -452,60 +456,8 @@ impl Client {
     }
 
     /// User, description, extension of a transaction, whether it is packed, its OIDs.
-    fn transaction<'py>(&self, py: Python<'py>, tid: Id) -> PyResult<reads::Information<'py>> {
+    fn transaction<'py>(&self, py: Python<'py>, tid: Id) -> PyResult<reads::PyInformation<'py>> {
         reads::information(self, py, tid)
-    }
-
-    /// At most `length` TIDs of a partition between two included bounds, ascending.
-    fn tids(
-        &self,
-        py: Python<'_>,
-        start: Id,
-        stop: Id,
-        length: u64,
-        partition: u32,
-    ) -> PyResult<Vec<Id>> {
-        reads::tids(self, py, (start, stop), length, partition)
-    }
-
-    /// TIDs of a partition from the newest one, between two places of that list.
-    fn last_tids(
-        &self,
-        py: Python<'_>,
-        first: u64,
-        last: u64,
-        partition: u32,
-    ) -> PyResult<Vec<Id>> {
-        reads::last_tids(self, py, first, last, partition)
-    }
-
-    /// At most `length` OIDs of a partition from `min_oid` on that exist as of a TID, after the one
-    /// to go on with.
-    fn oids(
-        &self,
-        py: Python<'_>,
-        partition: u32,
-        length: u64,
-        min_oid: Id,
-        tid: Id,
-    ) -> PyResult<(Option<Id>, Vec<Id>)> {
-        reads::oids(self, py, partition, length, min_oid, tid)
-    }
-
-    /// The last serials of an object, with stored lengths, newest first.
-    fn history(&self, py: Python<'_>, oid: Id, size: u64) -> PyResult<Vec<(Id, u64)>> {
-        reads::history(self, py, oid, size)
-    }
-
-    /// Data of a revision (None for a deletion), and the TID of the record it is taken from if it
-    /// is another one. Not cached.
-    fn revision<'py>(
-        &self,
-        py: Python<'py>,
-        oid: Id,
-        serial: Id,
-    ) -> PyResult<(Option<Bound<'py, PyBytes>>, Option<Id>)> {
-        reads::revision(self, py, oid, serial)
     }
 
     /// Waits until a pack order is carried out.
