@@ -15,8 +15,9 @@ class Reading:
     app: Application
 
     def __len__(self) -> int:
-        """An upper bound of the number of objects: the last OID that the cluster gave or stored.
-        Nothing counts objects; OIDs that were not used, and deleted objects, are in it."""
+        """An upper bound of the number of objects: the last OID that was given to an application,
+        or chosen by one. Nothing counts objects; those that were deleted, and OIDs that other
+        processes keep for later, are in it."""
         return self.app.getObjectCount()
 
     def getSize(self) -> int:

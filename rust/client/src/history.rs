@@ -226,13 +226,18 @@ impl Application {
         }
     }
 
-    /// The last OID that the cluster gave or stored.
+    /// The last OID that the cluster gave or stored, without those that this client keeps for later.
     ///
     /// # Errors
     /// [`Error`]
     pub fn last_oid(&self, interrupted: Interrupted<'_>) -> Result<Oid, Error> {
         match self.ask_master(Packet::AskLastIDs {}, interrupted)? {
-            Packet::AnswerLastIDs { last_oid, .. } => Ok(last_oid.unwrap_or(Oid(0))),
+            Packet::AnswerLastIDs { last_oid, .. } => {
+                let last = last_oid.unwrap_or(Oid(0));
+                let kept = self.inner.oids.lock();
+                let is_last = !kept.is_empty() && kept.end == last.0.saturating_add(1);
+                Ok(if is_last { Oid(kept.start.saturating_sub(1)) } else { last })
+            }
             other => Err(unexpected(&other)),
         }
     }
