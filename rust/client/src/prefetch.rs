@@ -13,11 +13,14 @@ use neo_wire::{Oid, Tid};
 use crate::application::Inner;
 use crate::background::report;
 use crate::error::Error;
-use crate::fetch::Group;
+use crate::fetch::{Fetched, Group};
 use crate::sync::Mutex;
 
 /// How many objects may wait to be prefetched: more are not worth remembering.
 const MAX_WAITING: usize = 100_000;
+
+/// After so many records, those who wait for them are woken: not for each one.
+const STEP: usize = 32;
 
 /// What is to be loaded ahead.
 #[derive(Debug, Default)]
@@ -94,17 +97,29 @@ impl Inner {
     fn fetch_ahead(&self, started: &[(Oid, Fetch)], before: Tid) -> Result<usize, Error> {
         let wanted: Vec<_> =
             started.iter().map(|(oid, _)| (*oid, Wanted::Before(before))).collect();
-        let (mut bytes, mut closed) = (0, false);
-        let result = self.fetch_each(&wanted, &|| false, |place, fetched| {
-            let (oid, fetch) = started[place];
-            closed |= matches!(fetched, Err(Error::Client(ClientError::Closed)));
+        let mut bytes = 0;
+        let mut result = Ok(());
+        let mut came = Vec::with_capacity(STEP);
+        let mut store = |came: &mut Vec<(usize, Result<Fetched, Error>)>| {
             let mut state = self.loads.lock();
-            // An object that does not exist is not an error.
-            if let Ok(record) = state.store(oid, fetch, fetched) {
-                bytes += record.data.len();
+            for (place, fetched) in came.drain(..) {
+                let (oid, fetch) = started[place];
+                match state.store(oid, fetch, fetched) {
+                    Ok(record) => bytes += record.data.len(),
+                    Err(error @ Error::Client(ClientError::Closed)) => result = Err(error),
+                    // An object that does not exist is not an error.
+                    Err(_) => {}
+                }
             }
             self.loads.wake(&state);
+        };
+        let fetched = self.fetch_each(&wanted, &|| false, |place, fetched| {
+            came.push((place, fetched));
+            if came.len() == STEP {
+                store(&mut came);
+            }
         });
-        if closed { Err(ClientError::Closed.into()) } else { result.map(|()| bytes) }
+        store(&mut came);
+        fetched.and(result).map(|()| bytes)
     }
 }
