@@ -59,8 +59,8 @@ impl Group {
 
     /// So many revisions had so many bytes.
     pub fn learn(&mut self, count: usize, bytes: usize) {
-        if count > 0 {
-            self.0 = (BUDGET / (bytes / count).max(1)).clamp(1, MOST);
+        if let Some(average) = bytes.checked_div(count) {
+            self.0 = (BUDGET / average.max(1)).clamp(1, MOST);
         }
     }
 }

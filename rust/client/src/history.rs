@@ -63,7 +63,7 @@ impl Inner {
         &self,
         requests: impl Iterator<Item = (Partition, Packet)>,
         interrupted: Interrupted<'_>,
-        decode: impl Fn(Packet) -> Result<T, Packet>,
+        decode: impl Fn(Packet) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
         let train = self.send(requests.map(|(partition, packet)| Request::Read {
             key: u64::from(partition.0),
@@ -71,7 +71,7 @@ impl Inner {
             except: Vec::new(),
         }));
         let answers = self.arrive(train, interrupted)?.into_iter();
-        answers.map(|answer| decode(packet(answer)?).map_err(|other| unexpected(&other))).collect()
+        answers.map(|answer| decode(packet(answer)?)).collect()
     }
 }
 
@@ -131,7 +131,7 @@ impl Application {
         let ask = |partition| (partition, Packet::AskTIDs { first, last, partition });
         self.inner().ask_partitions(all().map(ask), interrupted, |packet| match packet {
             Packet::AnswerTIDs { tids } => Ok(tids),
-            other => Err(other),
+            other => Err(unexpected(&other)),
         })
     }
 
@@ -155,7 +155,7 @@ impl Application {
         let found =
             self.inner().ask_partitions(all.map(ask), interrupted, |packet| match packet {
                 Packet::AnswerOIDsFrom { next_oid, oids } => Ok((next_oid, oids)),
-                other => Err(other),
+                other => Err(unexpected(&other)),
             })?;
         // Behind that, not all partitions have told theirs.
         let next = found.iter().filter_map(|(next, _)| *next).min();
@@ -260,9 +260,9 @@ impl Application {
     }
 }
 
-pub(crate) fn tids_from(packet: Packet) -> Result<Vec<Tid>, Packet> {
+pub(crate) fn tids_from(packet: Packet) -> Result<Vec<Tid>, Error> {
     match packet {
         Packet::AnswerTIDsFrom { tids } => Ok(tids),
-        other => Err(other),
+        other => Err(unexpected(&other)),
     }
 }

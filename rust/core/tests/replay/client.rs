@@ -1,7 +1,7 @@
 //! Our client between the recorded master and storage. What the application called is deduced from
 //! what the recorded client asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use neo_core::client::api::{
     Answer, CallId, Content, Effect, Event, Metadata, Request, TransactionKey, Write,
@@ -9,7 +9,7 @@ use neo_core::client::api::{
 use neo_core::client::{Client, Config};
 use neo_core::io::Entropy;
 use neo_wire::packet::StoredData;
-use neo_wire::{Address, Digest, Message, Packet, Ttid};
+use neo_wire::{Address, Digest, Message, Oid, Packet, Ttid};
 
 use crate::mapping::Mapping;
 use crate::player::{Player, Track, check};
@@ -24,6 +24,7 @@ struct Calls {
     /// Transactions that were begun, by the msg_id of the request, then by their TTID.
     begun: BTreeMap<u32, TransactionKey>,
     transactions: BTreeMap<Ttid, TransactionKey>,
+    written: BTreeSet<(Ttid, Oid)>,
     made: Vec<(f64, Event)>,
 }
 
@@ -37,6 +38,10 @@ impl Calls {
 
     fn write(&mut self, time_s: f64, ttid: Ttid, write: Write) {
         let transaction = self.transactions[&ttid];
+        if !self.written.insert((ttid, write.oid)) {
+            // The application was told about a conflict, and resolved it.
+            self.call(time_s, Request::Flush { transaction });
+        }
         self.call(time_s, Request::Write { transaction, write });
     }
 
@@ -53,7 +58,9 @@ impl Calls {
     fn asked(&mut self, time_s: f64, message: Message) {
         match message.packet {
             Packet::Ping {} => self.call(time_s, Request::Sync),
-            packet @ Packet::AskNewOIDs { .. } => self.call(time_s, Request::Master { packet }),
+            packet @ (Packet::AskNewOIDs { .. }
+            | Packet::WaitForPack { .. }
+            | Packet::AskPackOrders { .. }) => self.call(time_s, Request::Master { packet }),
             Packet::AskBeginTransaction { tid } => {
                 let transaction = TransactionKey(time_s.to_bits());
                 self.begun.extend(message.msg_id.map(|msg_id| (msg_id, transaction)));
@@ -81,8 +88,11 @@ impl Calls {
                 let content = Content::Checked;
                 self.write(time_s, ttid, Write { oid, base: serial, content, data_serial: None });
             }
-            Packet::AskStoreTransaction { ttid, user, description, extension, .. } => {
+            Packet::AskStoreTransaction { ttid, user, description, extension, pack, .. } => {
                 let transaction = self.transactions[&ttid];
+                if let Some(pack) = pack {
+                    self.call(time_s, Request::Pack { transaction, pack });
+                }
                 let metadata = Metadata { user, description, extension };
                 self.call(time_s, Request::Vote { transaction, metadata });
             }
@@ -100,6 +110,7 @@ impl Calls {
                     Packet::AskObject { oid, .. } | Packet::AskObjectHistory { oid, .. } => oid.0,
                     Packet::AskTransactionInformation { tid } => tid.0,
                     Packet::AskTIDs { .. } | Packet::AskTIDsFrom { .. } => 0,
+                    Packet::AskOIDsFrom { partition, .. } => partition.0.into(),
                     Packet::AskObjectUndoSerial { oids, .. } => oids[0].0,
                     _ => return,
                 };
@@ -139,10 +150,8 @@ fn effect(effect: Effect) -> Vec<Event> {
     }
 }
 
-#[test]
-fn a_client_of_one_storage() {
-    // Its stores follow the begins, and the votes come before the finishes, on the other link.
-    let recorded = [("client-master", 0.0), ("client-storage", 0.0241)];
+/// A client between a master and a storage; what is different.
+fn play(recorded: &[(&'static str, f64)]) -> Vec<String> {
     let config = Config {
         cluster: "vec".into(),
         masters: vec![Address { host: "127.0.0.1".into(), port: 1 }],
@@ -151,8 +160,28 @@ fn a_client_of_one_storage() {
         max_reconnections: None,
     };
     let client = Client::new(config, Entropy::new(1));
-    let tracks = recorded.map(|(name, offset_s)| Track::new(name, "client", offset_s)).into();
+    let tracks =
+        recorded.iter().map(|(name, offset_s)| Track::new(name, "client", *offset_s)).collect();
     // A client chooses no identifier.
-    let player = Player::new(client, Mapping::new(&[]), tracks, effect).calling(calls(&recorded));
-    check(&player.play(), &[]);
+    let player = Player::new(client, Mapping::new(&[]), tracks, effect).calling(calls(recorded));
+    player.play()
+}
+
+#[test]
+fn a_client_that_reads_undoes_packs_and_is_in_conflict() {
+    // The only abort travels to the storage before it does to the master, and its begin is answered
+    // before its store.
+    let recorded = [("client-master-extended", 0.0), ("client-storage-extended", 0.005)];
+    let listed = [(
+        "oids: [Oid(0000000000000000), Oid(0000000000000067)], deleted: []",
+        "other clients must know that a creation was undone (spec client.md 14, D-14)",
+    )];
+    check(&play(&recorded), &listed);
+}
+
+#[test]
+fn a_client_of_one_storage() {
+    // Its stores follow the begins, and the votes come before the finishes, on the other link.
+    let recorded = [("client-master", 0.0), ("client-storage", 0.0241)];
+    check(&play(&recorded), &[]);
 }

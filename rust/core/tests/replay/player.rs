@@ -321,11 +321,11 @@ impl<N: Node> Player<N> {
     fn output(&mut self, output: Output<N::Effect>) {
         match output {
             Output::Connect { connection, .. } => {
-                let mut recorded = self.connections.iter_mut();
-                let free = recorded.find(|(_, x)| x.opened && x.id.is_none() && x.played == 0);
-                if let Some((place, recorded)) = free {
+                if let Some(place) = self.next_opened()
+                    && let Some(recorded) = self.connections.get_mut(&place)
+                {
                     recorded.id = Some(connection);
-                    self.places.insert(connection, *place);
+                    self.places.insert(connection, place);
                 }
             }
             Output::Send { connection, msg_id, packet } => self.sent(connection, msg_id, packet),
@@ -341,6 +341,20 @@ impl<N: Node> Player<N> {
             Output::Exit { exit } => self.differences.push(format!("exit: {exit:?}")),
             Output::StopListening | Output::Own(_) => {}
         }
+    }
+
+    /// The connection that the recorded node opened first, of those that ours has not.
+    fn next_opened(&self) -> Option<Place> {
+        let mut opens = Vec::new();
+        for (index, track) in self.tracks.iter().enumerate() {
+            let own = track.events.iter().filter(|event| event.from == track.side);
+            let open = own.filter(|event| matches!(event.what, What::Open | What::Refused));
+            opens.extend(open.map(|event| (event.time_s + track.offset_s, (index, event.conn))));
+        }
+        opens.retain(|(_, place)| {
+            self.connections.get(place).is_some_and(|x| x.opened && x.id.is_none() && x.played == 0)
+        });
+        opens.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, place)| place)
     }
 
     /// Our node closed a connection: a difference if its peer still had something to say.
