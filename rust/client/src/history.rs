@@ -234,7 +234,7 @@ impl Application {
         match self.ask_master(Packet::AskLastIDs {}, interrupted)? {
             Packet::AnswerLastIDs { last_oid, .. } => {
                 let last = last_oid.unwrap_or(Oid(0));
-                let kept = self.inner.oids.lock();
+                let kept = self.inner().oids.lock();
                 let is_last = !kept.is_empty() && kept.end == last.0.saturating_add(1);
                 Ok(if is_last { Oid(kept.start.saturating_sub(1)) } else { last })
             }
