@@ -10,8 +10,7 @@ import ZODB
 from neo.client import TransactionMetaData
 from neo.client.exception import NEOStorageError
 from ZODB.interfaces import IPrefetchStorage, IStorageCurrentRecordIteration
-from ZODB.MappingStorage import MappingStorage
-from ZODB.POSException import POSKeyError, ReadOnlyError
+from ZODB.POSException import POSKeyError, ReadOnlyHistoryError
 from ZODB.tests.MinPO import MinPO
 from ZODB.utils import maxtid, p64, u64, z64
 from zope.interface.verify import verifyObject
@@ -52,7 +51,7 @@ def test_iteration_gives_every_record_of_big_and_small_transactions(client):
     for _ in range(2):
         iterator = storage.iterator(start)
         assert [
-            (x.tid, x.description, [(r.oid, r.tid, r.data, r.data_txn) for r in x])
+            (x.tid, x.description, sorted((r.oid, r.tid, r.data, r.data_txn) for r in x))
             for x in iterator
         ] == expected
         with pytest.raises(StopIteration):
@@ -397,7 +396,7 @@ def test_historical_connections(client):
             connection = db.open(**options)
             assert connection.root()["x"].value == value
             connection.root()["x"].value = 3
-            with pytest.raises(ReadOnlyError):
+            with pytest.raises(ReadOnlyHistoryError):
                 connection.transaction_manager.commit()
             connection.transaction_manager.abort()
             connection.close()
@@ -423,9 +422,6 @@ def test_a_read_only_storage_reads_everything(client):
     assert [e["id"] for e in reader.undoLog(0, 2)] == [second, first]
     assert reader.record_iternext(oid)[:3] == (oid, second, b"2")
     assert len(reader) >= u64(oid)
-    copy = MappingStorage()
-    copy.copyTransactionsFrom(reader)
-    assert copy.loadSerial(oid, second) == b"2"
 
 
 def test_the_length_bounds_the_number_of_objects(client):
