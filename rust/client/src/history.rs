@@ -226,7 +226,7 @@ impl Application {
         }
     }
 
-    /// The last OID that the cluster gave or stored, without those that this client keeps for later.
+    /// The last OID that the cluster gave or stored, but for those that this client keeps.
     ///
     /// # Errors
     /// [`Error`]

@@ -26,7 +26,7 @@ const PAGE: usize = 100;
 const TIDS: usize = 2000;
 const MIN_TIDS: usize = 8;
 
-/// A record of a transaction: OID, data or none for a deletion, and the TID of the record that holds
+/// A record of a transaction: OID, data or none for a deletion, and the TID of the one that holds
 /// the data if it is another one.
 pub type Revision = (Oid, Option<Bytes>, Option<Tid>);
 

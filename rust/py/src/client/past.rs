@@ -1,4 +1,4 @@
-//! `neo._neo.Past`: lists of what the cluster holds, and records loaded ahead (spec client.md 8, 16).
+//! `neo._neo.Past`: lists of what is held, records loaded ahead (spec client.md 8, 16).
 
 use neo_client::Application;
 use neo_wire::PackOrder;
