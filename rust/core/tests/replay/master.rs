@@ -1,8 +1,13 @@
 //! Our master among the recorded nodes of its cluster.
 
+use std::cell::RefCell;
+
 use neo_core::io::Entropy;
 use neo_core::master::{Master, MasterConfig};
-use neo_wire::{Address, ClusterState, Map, NodeType, Packet, Text, Tid, Value};
+use neo_wire::{
+    Address, Cell, CellState, ClusterState, Map, NodeId, NodeType, Oid, OidList, PackOrder, Packet,
+    Ptid, Text, Tid, Value,
+};
 
 use crate::mapping::Mapping;
 use crate::player::{Player, Track, check};
@@ -40,24 +45,24 @@ fn identify(node_type: NodeType, port: u16, cluster: &str, extra: Map<Text, Valu
 fn storage(name: &'static str, cluster: &str, port: u16, time_s: f64) -> Track {
     let extra = Map(vec![("new_nid".into(), Value::Array(Vec::new()))]);
     let identify = identify(NodeType::Storage, port, cluster, extra);
-    Track::unrecorded(name, vec![(time_s, identify)]).answering(|packet| {
-        Some(match packet {
-            Packet::AskRecovery {} => {
-                Packet::AnswerRecovery { ptid: None, backup_tid: None, truncate_tid: None }
-            }
-            Packet::AskLockedTransactions {} => {
-                Packet::AnswerLockedTransactions { transactions: Map::default() }
-            }
-            Packet::AskLastIDs {} => {
-                Packet::AnswerLastIDs { last_tid: None, last_oid: None, first_tid: Tid::MAX }
-            }
-            Packet::AskPackOrders { .. } => Packet::AnswerPackOrders { orders: Vec::new() },
-            Packet::StartOperation { .. } => Packet::NotifyReady {},
-            Packet::AskLockInformation { ttid, .. } => {
-                Packet::AnswerInformationLocked { ttid: *ttid }
-            }
-            _ => return None,
-        })
+    Track::unrecorded(name, vec![(time_s, identify)]).answering(new_storage)
+}
+
+fn new_storage(packet: &Packet) -> Option<Packet> {
+    Some(match packet {
+        Packet::AskRecovery {} => {
+            Packet::AnswerRecovery { ptid: None, backup_tid: None, truncate_tid: None }
+        }
+        Packet::AskLockedTransactions {} => {
+            Packet::AnswerLockedTransactions { transactions: Map::default() }
+        }
+        Packet::AskLastIDs {} => {
+            Packet::AnswerLastIDs { last_tid: None, last_oid: None, first_tid: Tid::MAX }
+        }
+        Packet::AskPackOrders { .. } => Packet::AnswerPackOrders { orders: Vec::new() },
+        Packet::StartOperation { .. } => Packet::NotifyReady {},
+        Packet::AskLockInformation { ttid, .. } => Packet::AnswerInformationLocked { ttid: *ttid },
+        _ => return None,
     })
 }
 
@@ -68,6 +73,10 @@ const JOINING: (&str, &str) =
 
 /// Somebody came when the recording of somebody else had ended, or was cut.
 const TOLD: (&str, &str) = ("not recorded: NotifyNodeInformation", "others are told who comes");
+
+/// The Python NEO sends the OIDs of a partial pack as storages have them, in one bin (spec
+/// protocol.md 5.10).
+const PACKED_OIDS: (&str, &str) = ("sent AnswerPackOrders", "OIDs are a list");
 
 fn empty(packet: &Packet) -> Option<Packet> {
     matches!(packet, Packet::AskRecovery {}).then_some(Packet::AnswerRecovery {
@@ -95,6 +104,72 @@ fn a_client_when_others_are_not_recorded_any_more() {
     let mut tracks = cluster();
     tracks.push(Track::new("client-master-extended", "master", 13.767).until(6));
     check(&play(config("vec", 17010, 0, 0), tracks), &[TOLD]);
+}
+
+/// The storage of the cluster of `client-master-extended`: its recording ends before. It completes
+/// packs at once.
+#[derive(Default)]
+struct KnownStorage {
+    /// What was locked, and which of it carries a pack order.
+    locked: RefCell<Vec<(Tid, bool)>>,
+}
+
+impl KnownStorage {
+    fn answer(&self, packet: &Packet) -> Option<Packet> {
+        let cell = |nid| Cell { nid, state: CellState::UpToDate };
+        let rows = vec![vec![cell(NodeId::new(NodeType::Storage, 1))]; 2];
+        let (ptid, last_tid) = (Ptid(2), Tid(0x040d_30b8_7b0f_6211));
+        Some(match packet {
+            Packet::AskRecovery {} => {
+                Packet::AnswerRecovery { ptid: Some(ptid), backup_tid: None, truncate_tid: None }
+            }
+            Packet::AskPartitionTable {} => {
+                Packet::AnswerPartitionTable { ptid, num_replicas: 0, rows }
+            }
+            Packet::AskLastIDs {} => Packet::AnswerLastIDs {
+                last_tid: Some(last_tid),
+                last_oid: Some(Oid(0x64)),
+                first_tid: last_tid,
+            },
+            Packet::AskLockInformation { tid, pack, .. } => {
+                self.locked.borrow_mut().push((*tid, *pack));
+                return new_storage(packet);
+            }
+            Packet::NotifyPackSigned { approved, .. } => {
+                Packet::NotifyPackCompleted { tid: *approved.last()? }
+            }
+            Packet::AskPackOrders { .. } => Packet::AnswerPackOrders { orders: self.orders() },
+            packet => return new_storage(packet),
+        })
+    }
+
+    /// The first one is partial. Each packs up to the transaction before it.
+    fn orders(&self) -> Vec<PackOrder> {
+        let locked = self.locked.borrow();
+        let orders = locked.windows(2).filter(|pair| pair[1].1);
+        let order = |(i, pair): (usize, &[(Tid, bool)])| PackOrder {
+            tid: pair[1].0,
+            approved: Some(true),
+            partial: i == 0,
+            oids: (i == 0).then(|| OidList::Concatenated(vec![Oid(0x65), Oid(0x66)])),
+            pack_tid: pair[0].0,
+        };
+        orders.enumerate().map(order).collect()
+    }
+}
+
+#[test]
+fn a_client_that_packs_and_imports() {
+    let mut identify = identify(NodeType::Storage, 17020, "vec", Map::default());
+    if let Packet::RequestIdentification { nid, .. } = &mut identify {
+        *nid = Some(NodeId::new(NodeType::Storage, 1));
+    }
+    let known = KnownStorage::default();
+    let storage = Track::unrecorded("storage", vec![(10.0, identify)])
+        .answering(move |packet| known.answer(packet));
+    // A little before it was recorded, so that the TID that the client imposes is after ours.
+    let tracks = vec![storage, Track::new("client-master-extended", "master", 13.5)];
+    check(&play(config("vec", 17010, 0, 0), tracks), &[PACKED_OIDS]);
 }
 
 #[test]

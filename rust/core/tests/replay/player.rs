@@ -20,7 +20,7 @@ pub struct Track {
     offset_s: f64,
     events: VecDeque<Event>,
     /// What is answered to packets that were not recorded.
-    responder: fn(&Packet) -> Option<Packet>,
+    responder: Box<dyn Fn(&Packet) -> Option<Packet>>,
 }
 
 impl Track {
@@ -28,7 +28,7 @@ impl Track {
     /// have those of the other tracks.
     pub fn new(name: &'static str, side: &'static str, offset_s: f64) -> Self {
         let events = stream::load(name).into();
-        Self { name, side, offset_s, events, responder: |_| None }
+        Self { name, side, offset_s, events, responder: Box::new(|_| None) }
     }
 
     /// Only one of its connections.
@@ -60,12 +60,12 @@ impl Track {
             let message = Message { msg_id: u32::try_from(index).ok(), packet };
             events.push_back(event(index + 1, time_s, What::Message(message)));
         }
-        Self { name, side: "", offset_s: 0.0, events, responder: |_| None }
+        Self { name, side: "", offset_s: 0.0, events, responder: Box::new(|_| None) }
     }
 
     /// Answers, or notifies, when the node says something that was not recorded.
-    pub fn answering(mut self, responder: fn(&Packet) -> Option<Packet>) -> Self {
-        self.responder = responder;
+    pub fn answering(mut self, responder: impl Fn(&Packet) -> Option<Packet> + 'static) -> Self {
+        self.responder = Box::new(responder);
         self
     }
 }
