@@ -28,7 +28,10 @@ pub enum StoreError {
     )]
     UnfinishedBeforeUpgrade,
     /// It belongs to another cluster.
-    #[error("the database belongs to cluster {found:?}, not {expected:?}")]
+    #[error(
+        "the database belongs to the cluster '{found}', not to '{expected}': check --cluster and \
+         --database"
+    )]
     OtherCluster {
         /// Recorded name.
         found: String,

@@ -47,6 +47,8 @@ pub struct Options {
     pub dedup: bool,
     /// Drop the tables if any, and create them again.
     pub reset: bool,
+    /// The cluster that it must belong to, unless it belongs to none yet; any if empty.
+    pub cluster: String,
 }
 
 /// What the connections of a database have in common; dropped after all of them.
@@ -83,12 +85,16 @@ pub struct SqliteWriter {
 /// Opens a database, upgrades it or creates its tables, and locks it against other processes.
 ///
 /// # Errors
-/// Why it can not be used. What is not a NEO database is left untouched.
+/// Why it can not be used; then it is left untouched, unless an upgrade failed.
 pub fn open(options: &Options) -> Result<SqliteWriter, StoreError> {
     let designation = Designation::parse(&options.database)?;
     let lock = designation.path.as_deref().map(ProcessLock::take).transpose()?;
     let mut connection = connection::first(&designation)?;
     let found = schema::look(&connection, &options.database)?;
+    if let (Found::Version(version), false) = (found, options.reset) {
+        upgrade::check(&connection, version)?;
+        schema::check_name(&connection, &options.cluster)?;
+    }
     let modes = connection::configure(&connection, &designation)?;
     match found {
         Found::Version(_) if options.reset => {

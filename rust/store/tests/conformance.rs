@@ -51,7 +51,7 @@ fn open(path: &Path, mode: Mode) -> SqliteWriter {
         Mode::InMemory => ":memory:".to_owned(),
     };
     let dedup = matches!(mode, Mode::Dedup);
-    sqlite::open(&Options { database, dedup, reset: false }).unwrap()
+    sqlite::open(&Options { database, dedup, ..Options::default() }).unwrap()
 }
 
 impl Pair {

@@ -15,6 +15,8 @@ pub struct MasterConfig {
     pub autostart: u32,
     /// Number of partitions of a new database.
     pub partitions: u32,
+    /// The operator chose it, hence is told if the database has another one.
+    pub partitions_chosen: bool,
     /// Number of replicas of a new database.
     pub replicas: u32,
     /// For how long something is waited for.
@@ -32,6 +34,7 @@ impl MasterConfig {
             nid: None,
             autostart: 0,
             partitions: 100,
+            partitions_chosen: false,
             replicas: 0,
             limits: Limits::default(),
         }

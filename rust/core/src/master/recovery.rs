@@ -174,7 +174,14 @@ impl Master {
             }
             return;
         }
-        info!(%ptid, partitions = table.partitions(), "partition table loaded");
+        let (found, chosen) = (table.partitions(), self.config.partitions);
+        info!(%ptid, partitions = found, "partition table loaded");
+        if self.config.partitions_chosen && found != chosen {
+            warn!(
+                "the database has {found} partitions, which can not be changed: the option \
+                 --partitions {chosen} has no effect"
+            );
+        }
         self.table = table;
         self.recovery.loaded = true;
         self.recovery.candidates.clear();

@@ -24,7 +24,7 @@ pub(super) fn main(args: &[OsString]) -> Result<(), RunError> {
 
 /// Runs the node until the cluster stops it.
 fn run_node(config: MasterConfig) -> Result<(), RunError> {
-    let MasterConfig { node, autostart, upstream, backup, replicas, partitions } = config;
+    let MasterConfig { node, autostart, upstream, backup, .. } = config;
     if upstream.is_some() || backup {
         warn!("backup of another cluster is not there yet: the upstream cluster is ignored");
     }
@@ -37,8 +37,9 @@ fn run_node(config: MasterConfig) -> Result<(), RunError> {
         masters,
         nid: node.nid.map(NodeId),
         autostart: autostart.unwrap_or(0),
-        partitions,
-        replicas,
+        partitions: config.partitions,
+        partitions_chosen: config.partitions_chosen,
+        replicas: config.replicas,
         ..CoreConfig::new(node.cluster.as_str().into(), address)
     };
     // Seeded by the system: only the choice of identifiers depends on it.

@@ -43,31 +43,29 @@ fn run_node(config: StorageConfig) -> Result<(), RunError> {
     if config.new_nid {
         return Err(RunError::not_there_yet("--new-nid"));
     }
-    let options =
-        Options { database: sqlite.text.clone(), dedup: config.dedup, reset: config.reset };
+    let options = Options {
+        database: sqlite.text.clone(),
+        dedup: config.dedup,
+        reset: config.reset,
+        cluster: config.node.cluster.clone(),
+    };
     let mut writer: Box<dyn Writer> = Box::new(sqlite::open(&options).map_err(daemon::failed)?);
-    let named = name_database(writer.as_mut(), &config.node.cluster);
-    if named.is_err() || config.reset {
-        return named.and(writer.close().map_err(daemon::failed));
+    name_database(writer.as_mut(), &config.node.cluster)?;
+    if config.reset {
+        return writer.close().map_err(daemon::failed);
     }
     let device_path = device_path(sqlite.path.as_deref());
     serve(&config, writer, device_path)
 }
 
-/// A database belongs to one cluster (spec storage.md 2).
+/// A database without name belongs to this cluster from now on (spec storage.md 2).
 fn name_database(writer: &mut dyn Writer, cluster: &str) -> Result<(), RunError> {
     let reader = writer.reader().map_err(daemon::failed)?;
-    match reader.configuration().map_err(daemon::failed)?.name {
-        Some(name) if name == cluster => Ok(()),
-        Some(name) => Err(RunError::Failed(format!(
-            "the database belongs to the cluster '{name}', not to '{cluster}': check --cluster \
-             and --database"
-        ))),
-        None => {
-            let job = WriteJob::SetName(cluster.into());
-            writer.run(vec![job]).map(drop).map_err(daemon::failed)
-        }
+    if reader.configuration().map_err(daemon::failed)?.name.is_none() {
+        let job = WriteJob::SetName(cluster.into());
+        writer.run(vec![job]).map_err(daemon::failed)?;
     }
+    Ok(())
 }
 
 /// Host name, then file system: what can fail together (spec storage.md 2).

@@ -37,6 +37,8 @@ pub struct MasterConfig {
     pub replicas: u32,
     /// Partitions of a new database, at least 1.
     pub partitions: u32,
+    /// It was given, on the command line or by the file.
+    pub partitions_chosen: bool,
 }
 
 /// Options of the command.
@@ -108,6 +110,7 @@ impl MasterConfig {
             backup: settings.flag("backup")?,
             replicas,
             partitions,
+            partitions_chosen: settings.is_given("partitions")?,
         })
     }
 }

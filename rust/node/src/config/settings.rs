@@ -91,6 +91,14 @@ impl Settings {
         value::boolean(&self.utf8(long, &raw)?).map_err(|reason| self.refuse(long, &raw, reason))
     }
 
+    /// Whether the command line or the file gives an option.
+    ///
+    /// # Errors
+    /// [`ConfigError::File`].
+    pub fn is_given(&self, long: &'static str) -> Result<bool, ConfigError> {
+        Ok(self.raw(long)?.is_some_and(|raw| raw.source != Source::Default))
+    }
+
     /// A text, or the name of a choice. The empty text is refused, but for lists.
     ///
     /// # Errors

@@ -90,11 +90,7 @@ pub fn look(connection: &Connection, name: &str) -> Result<Found, StoreError> {
         return Ok(Found::Nothing);
     }
     let foreign = |_| StoreError::Foreign(name.to_owned());
-    let mut columns = connection
-        .prepare("SELECT group_concat(name, ' ') FROM pragma_table_info('config')")
-        .map_err(|error| failed("opening the database", error))?;
-    let columns: Option<String> = columns.query_row([], |row| row.get(0)).map_err(foreign)?;
-    if columns.as_deref() != Some("name value") {
+    if columns(connection, "config").map_err(foreign)? != "name value" {
         return Err(StoreError::Foreign(name.to_owned()));
     }
     let version: Option<String> = connection
@@ -102,9 +98,38 @@ pub fn look(connection: &Connection, name: &str) -> Result<Found, StoreError> {
         .optional()
         .map_err(foreign)?;
     match version.map(|text| text.parse()) {
+        // Other programs also have such a table; but the creation of ours may be interrupted.
+        None if count > 1
+            && columns(connection, "trans").map_err(foreign)?
+                != "partition tid packed oids user description ext ttid" =>
+        {
+            Err(StoreError::Foreign(name.to_owned()))
+        }
         None => Ok(Found::Version(0)),
         Some(Ok(version)) => Ok(Found::Version(version)),
         Some(Err(_)) => Err(StoreError::Foreign(name.to_owned())),
+    }
+}
+
+/// The names of the columns of a table; none if there is no such table.
+fn columns(connection: &Connection, table: &str) -> rusqlite::Result<String> {
+    let sql = "SELECT group_concat(name, ' ') FROM pragma_table_info(?1)
+        WHERE EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)";
+    let names: Option<String> = connection.query_row(sql, [table], |row| row.get(0))?;
+    Ok(names.unwrap_or_default())
+}
+
+/// A database belongs to one cluster (spec storage.md 2).
+///
+/// # Errors
+/// If it is another one than `expected`.
+pub fn check_name(connection: &Connection, expected: &str) -> Result<(), StoreError> {
+    let expected = expected.to_owned();
+    match super::reader::configuration(connection)?.name {
+        Some(found) if found != expected && !expected.is_empty() => {
+            Err(StoreError::OtherCluster { found, expected })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -209,13 +209,42 @@ fn what_is_not_ours_is_left_untouched() {
 }
 
 #[test]
+fn tables_that_only_have_our_names_are_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, sql) in [
+        ("view", "CREATE VIEW config AS SELECT 'version' AS name, '4' AS value"),
+        ("other", "CREATE TABLE config(name, value); CREATE TABLE obj(x)"),
+        ("trans", "CREATE TABLE config(name, value); CREATE TABLE trans(word, text)"),
+    ] {
+        let path = directory.path().join(name);
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let error = open(&options(path.display())).err().unwrap();
+        assert!(matches!(error, StoreError::Foreign(_)), "{name}: {error}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_creation_that_was_interrupted_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s1.sqlite");
+    let sql = "CREATE TABLE config(name TEXT NOT NULL PRIMARY KEY, value TEXT) WITHOUT ROWID";
+    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    let writer = open(&options(path.display())).unwrap();
+    assert_eq!(writer.reader().unwrap().table().unwrap(), []);
+}
+
+#[test]
 fn a_newer_database_is_refused() {
     let (_directory, path, writer) = database();
     drop(writer);
     let connection = Connection::open(&path).unwrap();
     connection.execute("UPDATE config SET value = '5' WHERE name = 'version'", []).unwrap();
     drop(connection);
+    let before = std::fs::read(&path).unwrap();
     assert_eq!(open(&options(&path)).err(), Some(StoreError::TooNew));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
 #[test]

@@ -9,21 +9,30 @@ use crate::StoreError;
 const PT_3: &str = "(partition INTEGER NOT NULL, nid INTEGER NOT NULL, tid INTEGER NOT NULL,
     PRIMARY KEY (partition, nid)) WITHOUT ROWID";
 
-/// Brings a database to the current version, one commit per step.
+const WHAT: &str = "the upgrade of the database";
+
+/// Looks whether a database can be upgraded, without touching it.
 ///
 /// # Errors
-/// If it is newer, if it can not be upgraded, or a failed write.
-pub fn upgrade(connection: &mut Connection, from: u32) -> Result<(), StoreError> {
-    const WHAT: &str = "the upgrade of the database";
+/// If it is newer, or if it is too old for its unfinished transactions.
+pub fn check(connection: &Connection, from: u32) -> Result<(), StoreError> {
     if from > VERSION {
         return Err(StoreError::TooNew);
     }
+    if from == 0 && has_unfinished(connection).doing(WHAT)? {
+        return Err(StoreError::UnfinishedBeforeUpgrade);
+    }
+    Ok(())
+}
+
+/// Brings a database that passed [`check`] to the current version, one commit per step.
+///
+/// # Errors
+/// A failed write.
+pub fn upgrade(connection: &mut Connection, from: u32) -> Result<(), StoreError> {
     for version in from + 1..=VERSION {
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(WHAT)?;
-        if version == 1 && has_unfinished(&transaction).doing(WHAT)? {
-            return Err(StoreError::UnfinishedBeforeUpgrade);
-        }
         step(&transaction, version).doing(WHAT)?;
         set_version(&transaction, version).doing(WHAT)?;
         transaction.commit().doing(WHAT)?;

@@ -78,14 +78,19 @@ fn check(options: &Options) {
     assert_eq!(count("SELECT count(*) FROM sqlite_master WHERE name LIKE 'new_%'"), 0);
     let nullable = "SELECT \"notnull\" FROM pragma_table_info('ttrans') WHERE name = 'tid'";
     assert_eq!(count(nullable), 0);
-    let index = "SELECT sql LIKE '%partition, tid, oid%' FROM sqlite_master WHERE name = '_obj_i1'";
-    assert_eq!(count(index), 1);
+}
+
+fn check_index(options: &Options) {
+    let connection = Connection::open(&options.database).unwrap();
+    let sql = "SELECT sql LIKE '%partition, tid, oid%' FROM sqlite_master WHERE name = '_obj_i1'";
+    assert_eq!(connection.query_row(sql, [], |row| row.get(0)), Ok(true));
 }
 
 #[test]
 fn from_the_first_version() {
     let (_directory, options) = old("");
     check(&options);
+    check_index(&options);
     // And nothing is left to do.
     check(&options);
 }
@@ -103,15 +108,46 @@ fn interrupted_after_the_copy_or_after_the_drop() {
         INSERT INTO new_obj SELECT * FROM obj;
         DROP TABLE obj;");
     check(&options);
+    check_index(&options);
 }
 
 #[test]
 fn unfinished_transactions_of_the_first_version_are_not_understood() {
     let (_directory, options) = old("INSERT INTO tobj VALUES (0, 3, 105, NULL, NULL)");
+    let before = std::fs::read(&options.database).unwrap();
     assert_eq!(open(&options).err(), Some(StoreError::UnfinishedBeforeUpgrade));
-    let connection = Connection::open(&options.database).unwrap();
-    let version = "SELECT count(*) FROM config WHERE name = 'version'";
-    assert_eq!(connection.query_row(version, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+    assert_eq!(std::fs::read(&options.database).unwrap(), before);
+}
+
+#[test]
+fn the_database_of_another_cluster_is_not_upgraded() {
+    let (_directory, mut options) = old("");
+    let before = std::fs::read(&options.database).unwrap();
+    options.cluster = "new".to_owned();
+    let error = open(&options).err().unwrap();
+    assert!(matches!(error, StoreError::OtherCluster { .. }), "{error}");
+    assert_eq!(std::fs::read(&options.database).unwrap(), before);
+    options.cluster = "old".to_owned();
+    check(&options);
+}
+
+#[test]
+fn interrupted_between_the_commits_of_the_last_steps() {
+    let new_pt = "CREATE TABLE new_pt (partition INTEGER NOT NULL, nid INTEGER NOT NULL,
+        tid INTEGER NOT NULL, PRIMARY KEY (partition, nid)) WITHOUT ROWID;
+        INSERT INTO new_pt VALUES (0, 1, -1), (0, 2, -2), (1, 1, 0), (1, 2, -1), (2, 1, -3),
+            (2, 2, -1);";
+    for then in ["", "DROP TABLE pt;"] {
+        let (_directory, options) = old(&format!(
+            "INSERT INTO config VALUES ('version', '2'); DROP TABLE ttrans; {new_pt} {then}"
+        ));
+        check(&options);
+    }
+    let (_directory, options) = old(&format!(
+        "INSERT INTO config VALUES ('version', '3'); DROP TABLE ttrans; {new_pt} DROP TABLE pt;
+         ALTER TABLE new_pt RENAME TO pt;"
+    ));
+    check(&options);
 }
 
 #[test]
