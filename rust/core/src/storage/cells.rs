@@ -6,6 +6,7 @@ use neo_wire::{CellChange, CellState, NodeId, Partition, Ptid, RowList, Tid};
 
 use super::jobs::Job;
 use super::{Context, Storage};
+use crate::database::model::MAX_PARTITIONS;
 use crate::database::{CellRow, Configuration, JobOutput, TableChange, WriteJob};
 
 impl Storage {
@@ -24,14 +25,23 @@ impl Storage {
         self.table.load(Some(ptid), settings.replicas.unwrap_or(0), table);
     }
 
-    /// SendPartitionTable. False if a row is empty.
+    /// SendPartitionTable.
+    ///
+    /// # Errors
+    /// Why it is refused.
     pub(super) fn full_table(
         &mut self,
         (ptid, num_replicas, rows): (Ptid, u32, RowList),
         cx: &mut Context<'_>,
-    ) -> bool {
-        if rows.iter().any(Vec::is_empty) {
-            return false;
+    ) -> Result<(), String> {
+        if rows.is_empty() || rows.iter().any(Vec::is_empty) {
+            return Err("Partial partition table received".to_owned());
+        }
+        if rows.len() > MAX_PARTITIONS as usize {
+            return Err(format!(
+                "{} partitions: the limit of the database is {MAX_PARTITIONS}",
+                rows.len()
+            ));
         }
         let cells: Vec<CellChange> = rows
             .iter()
@@ -52,12 +62,10 @@ impl Storage {
             last_pack: self.packs.last,
         };
         let job = WriteJob::ChangeTable(change);
-        if rows.is_empty() || job.check().is_err() {
-            return false;
-        }
+        job.check().map_err(|refusal| refusal.to_string())?;
         self.table.load(Some(ptid), num_replicas, rows);
         self.record_table(job, cx);
-        true
+        Ok(())
     }
 
     /// NotifyPartitionChanges. False if it does not follow the table we have.

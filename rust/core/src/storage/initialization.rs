@@ -2,7 +2,7 @@
 //! (spec storage.md 3.2, 3.3, 10.4, 16.1).
 
 use neo_wire::{Packet, Tid, Ttid};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::jobs::{Asked, Job};
 use super::master_link::Phase;
@@ -38,8 +38,9 @@ impl Storage {
                 None => self.refuse(to, "there is no partition table here", cx),
             },
             Packet::SendPartitionTable { ptid: Some(ptid), num_replicas, rows } => {
-                if !self.full_table((ptid, num_replicas, rows), cx) {
-                    self.refuse(to, "Partial partition table received", cx);
+                if let Err(reason) = self.full_table((ptid, num_replicas, rows), cx) {
+                    warn!(%ptid, "this partition table is refused: {reason}");
+                    self.refuse(to, &reason, cx);
                 }
             }
             Packet::Truncate { tid } => {

@@ -9,7 +9,7 @@ use super::queues::{DelayedWrite, Requester, WriteRequest};
 use super::transaction::{Store, Transaction};
 use super::{Context, Storage};
 use crate::database::model::MAX_ID;
-use crate::database::{DataId, Payload, Query, WriteJob};
+use crate::database::{DataId, Payload, Query, Refusal, WriteJob};
 
 /// How many last revisions are remembered.
 const MAX_SERIALS: usize = 200_000;
@@ -26,8 +26,9 @@ impl Storage {
             self.refuse(to, "invalid compression value", cx);
             return;
         }
-        if oid.0 > MAX_ID || ttid.0 > MAX_ID || data_serial.is_some_and(|tid| tid.0 > MAX_ID) {
-            self.refuse(to, "identifiers must be lower than 2^63", cx);
+        let ids = [oid.0, ttid.0, data_serial.map_or(0, |tid| tid.0)];
+        if let Some(id) = ids.into_iter().find(|id| *id > MAX_ID) {
+            self.refuse(to, &Refusal::IdTooGreat(id).to_string(), cx);
             return;
         }
         let data = if data.is_empty() && checksum == Digest::ZERO {
@@ -50,8 +51,8 @@ impl Storage {
         (ttid, oid, serial): (Ttid, Oid, Tid),
         cx: &mut Context<'_>,
     ) {
-        if oid.0 > MAX_ID || ttid.0 > MAX_ID {
-            self.refuse(to, "identifiers must be lower than 2^63", cx);
+        if let Some(id) = [oid.0, ttid.0].into_iter().find(|id| *id > MAX_ID) {
+            self.refuse(to, &Refusal::IdTooGreat(id).to_string(), cx);
             return;
         }
         self.register(to, ttid);

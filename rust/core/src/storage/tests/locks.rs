@@ -256,7 +256,7 @@ fn malformed_stores_end_the_connection() {
         }
         packet
     };
-    let id = "identifiers must be lower than 2^63";
+    let id = "identifier 8000000000000000 is over 7fffffffffffffff";
     for (packet, message) in [
         (with(|compression, _| *compression = 2), "invalid compression value"),
         (with(|_, checksum| *checksum = Digest::of(b"y")), "invalid checksum"),

@@ -31,6 +31,7 @@ fn a_name_is_enough() {
     assert_eq!(master.node.masters, []);
     assert_eq!(master.node.bind.to_string(), "127.0.0.1:10000");
     assert_eq!((master.replicas, master.partitions, master.autostart), (0, 100, None));
+    assert!(!master.partitions_chosen);
     assert_eq!((master.upstream, master.backup, master.node.nid), (None, false, None));
 }
 
@@ -38,6 +39,7 @@ fn a_name_is_enough() {
 fn options_have_short_glued_and_abbreviated_forms() {
     let master = load("-ctest -A3 -r 1 --part=12 --mast [::1]:1 -B -i -268435455").unwrap();
     assert_eq!((master.replicas, master.partitions, master.autostart), (1, 12, Some(3)));
+    assert!(master.partitions_chosen);
     assert_eq!(master.node.masters, ["[::1]:1".parse().unwrap()]);
     assert_eq!(master.node.nid, Some(-268_435_455));
     assert!(master.backup);
