@@ -7,6 +7,10 @@
 //! partition is on the same nodes: each of these locks in the order it is asked to, so that even
 //! if everything dies, what is locked somewhere, which verification commits, is a beginning of the
 //! chain. Else each commit waits for the previous one.
+//!
+//! Votes are asked in order too. A transaction that waits for the lock of an older one, on an
+//! object that both write, holds back the votes of those after it, which then are made durable
+//! together with its own; and one that is not voted can give its locks back to an older one.
 
 use std::collections::VecDeque;
 
@@ -22,7 +26,9 @@ use super::{Asked, Client, Context};
 pub(super) struct Copies {
     /// Those that are not committed yet, oldest first.
     chain: VecDeque<TransactionKey>,
-    /// How many of them, from the first one, the master was asked to commit.
+    /// How many of them, from the first one, storages were asked to vote.
+    voting: usize,
+    /// How many of these the master was asked to commit.
     asked: usize,
     /// The last one that began. None: nothing can be continued.
     last: Option<Tid>,
@@ -72,7 +78,23 @@ impl Client {
             }
             self.lose_requests(cx);
         }
-        self.progress_vote(key, cx);
+        if self.transactions.get(&key).is_some_and(|t| t.stage == Stage::Storing) {
+            self.vote_copies(cx);
+        } else {
+            self.progress_vote(key, cx);
+        }
+    }
+
+    /// Asks for the votes of what is stored, as far as nothing before it is still being stored.
+    fn vote_copies(&mut self, cx: &mut Context<'_>) {
+        while let Some(&key) = self.copies.chain.get(self.copies.voting) {
+            let stored = |t: &Transaction| t.error.is_none() && t.is_stored() && t.ttid.is_some();
+            if !self.transactions.get(&key).is_some_and(stored) {
+                return;
+            }
+            self.copies.voting += 1;
+            self.progress_vote(key, cx);
+        }
     }
 
     /// Asks the master to commit what is voted, as far as nothing before it is missing.
@@ -122,8 +144,8 @@ impl Client {
             self.fail_copies(key, &broken_chain(), cx);
         }
         self.copies.chain.retain(|copy| *copy != key);
-        if place < self.copies.asked {
-            self.copies.asked -= 1;
+        for count in [&mut self.copies.voting, &mut self.copies.asked] {
+            *count -= usize::from(place < *count);
         }
         self.finish_copies(cx);
     }
@@ -141,6 +163,7 @@ impl Client {
         info!(%error, "a transaction is not copied");
         self.copies.last = None;
         let failed = self.copies.chain.split_off(place.max(self.copies.asked));
+        self.copies.voting = self.copies.voting.min(self.copies.chain.len());
         let mut reason = error.clone();
         for key in failed {
             if let Some(transaction) = self.transactions.get_mut(&key)

@@ -2,6 +2,7 @@
 
 mod commit;
 mod conflicts;
+mod copies;
 mod life;
 mod loads;
 mod master;
