@@ -17,6 +17,9 @@ pub enum RunError {
     /// A text that is printed alone, for what scripts match. Status 1.
     #[error("{0}")]
     Plain(String),
+    /// The user already knows, in another form. The status.
+    #[error("status {0}")]
+    Told(i32),
 }
 
 impl RunError {
@@ -29,7 +32,8 @@ impl RunError {
         ))
     }
 
-    /// Text for the user, and status of the process. Status 0 is for a text that was asked.
+    /// Text for the user, maybe empty, and status of the process. Status 0 is for a text that was
+    /// asked.
     #[must_use]
     pub fn report(&self, program: &str) -> (String, i32) {
         match self {
@@ -40,6 +44,7 @@ impl RunError {
             Self::Config(error) => (format!("{program}: error: {error}"), 1),
             Self::Failed(reason) => (format!("{program}: error: {reason}"), 1),
             Self::Plain(text) => (text.clone(), 1),
+            Self::Told(status) => (String::new(), *status),
         }
     }
 }

@@ -36,6 +36,7 @@ fn finish(program: &str, result: Result<(), RunError>) -> i32 {
     let Err(error) = result else { return 0 };
     let (text, status) = error.report(program);
     let printed = match status {
+        _ if text.is_empty() => Ok(()),
         0 => print(&mut io::stdout(), &text),
         _ => print(&mut io::stderr(), &text),
     };

@@ -1,11 +1,13 @@
 //! The admin node: the only one that operators talk to (spec tools.md 7, protocol.md 10.7).
 //!
 //! It stays with the primary master ([`PrimarySearch`]), keeps what it is told about the cluster
-//! ([`view`]), answers or forwards the requests of `neoctl` ([`requests`]) and watches the health
-//! of its cluster and of those that back it up ([`monitor`]).
+//! ([`view`]), answers or forwards the requests of `neoctl` ([`requests`]), watches the health of its
+//! cluster and of those that back it up ([`monitor`]) and tells people by mail ([`notices`]).
 
 mod health;
+mod mail;
 mod monitor;
+mod notices;
 mod primary;
 mod requests;
 mod upstream;
@@ -14,19 +16,22 @@ mod view;
 use neo_wire::{Address, ErrorCode, NodeId, NodeInfo, NodeState, NodeType, Packet, Text, Value};
 use tracing::{error, info};
 
-use crate::io::{ConnectionId, Exit, Input, Node, Nothing, Now, Output, Outputs, TimerId};
+use crate::io::{ConnectionId, Exit, Input, Node, Now, Output, Outputs, TimerId};
 use crate::links::{Incoming, Links, Lost};
 use crate::primary_search::PrimarySearch;
 use monitor::{Monitor, Source};
+use notices::Notices;
 use upstream::Upstream;
 use view::View;
 
 pub use health::Severity;
+pub use mail::{Mail, MailConfig, base64};
 pub use monitor::Report;
 
 const SEARCH: TimerId = TimerId(0);
 const MONITOR: TimerId = TimerId(1);
 const UPSTREAM: TimerId = TimerId(2);
+const NOTICE: TimerId = TimerId(3);
 
 /// What every request gets until the primary master is found.
 pub const NOT_CONNECTED: &str = "Not connected to a primary master.";
@@ -57,6 +62,15 @@ pub enum Effect {
     SaveMasters(Vec<Address>),
     /// The health of a cluster changed.
     Report(Report),
+    /// Send this mail; [`Event::Mailed`] follows, and no other one is sent meanwhile.
+    Mail(Mail),
+}
+
+/// What only happens to an admin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The mail was sent, or why not, in one line.
+    Mailed(Result<(), String>),
 }
 
 /// A request of a peer, to be answered later.
@@ -89,6 +103,7 @@ pub struct Admin {
     search: PrimarySearch,
     view: View,
     monitor: Monitor,
+    notices: Notices,
     upstream: Upstream,
 }
 
@@ -101,9 +116,17 @@ impl Admin {
             search: PrimarySearch::new(config.masters.iter().cloned(), SEARCH),
             view: View::default(),
             monitor: Monitor::new(&config.backups, config.max_lag_s),
+            notices: Notices::default(),
             upstream: Upstream::new(UPSTREAM),
             config,
         }
+    }
+
+    /// One that tells people by mail.
+    #[must_use]
+    pub fn with_mail(mut self, config: Option<MailConfig>) -> Self {
+        self.notices = Notices::new(config);
+        self
     }
 
     fn received(
@@ -178,10 +201,11 @@ impl Admin {
         self.search.on_closed(connection, established, now, &mut self.links, out);
         self.left(now, attached, Some(lost), out);
         self.upstream.on_closed(connection, established, now, &mut self.links, out);
-        if self.monitor.disconnected(connection) {
+        if let Some(index) = self.monitor.disconnected(connection) {
+            self.notices.backup_lost(index, now);
             self.health_changed(now, out);
         }
-        self.refresh_progress(out);
+        self.refresh_progress(now, out);
     }
 
     /// What was waiting on a connection that ended, `attached` if it was that of the primary.
@@ -295,6 +319,7 @@ impl Admin {
                 }
             }
             UPSTREAM => self.upstream.on_timer(now, &mut self.links, out),
+            NOTICE => self.on_notice(now, out),
             timer => {
                 self.search.on_timer(timer, now, &mut self.links, out);
             }
@@ -303,10 +328,10 @@ impl Admin {
 }
 
 impl Node for Admin {
-    type Event = Nothing;
+    type Event = Event;
     type Effect = Effect;
 
-    fn handle(&mut self, now: Now, input: Input<Nothing>, out: &mut Outputs<Effect>) {
+    fn handle(&mut self, now: Now, input: Input<Event>, out: &mut Outputs<Effect>) {
         match input {
             Input::Start => self.search.start(now, &mut self.links, out),
             Input::Accepted { connection } => self.links.accepted(connection),
@@ -322,7 +347,7 @@ impl Node for Admin {
             }
             Input::Timer { timer } => self.on_timer(now, timer, out),
             Input::Stop => out.push(Output::Exit { exit: Exit::Success }),
-            Input::Own(nothing) => match nothing {},
+            Input::Own(Event::Mailed(result)) => self.on_mailed(now, result, out),
         }
         if self.search.take_changed() {
             let masters = self.search.masters().to_vec();

@@ -3,7 +3,7 @@
 //! Fresh identifiers are asked whenever something changed or somebody wants to know; whoever asks
 //! meanwhile shares the result.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use neo_wire::{ClusterState, ErrorCode, Packet, Text, Tid, Value};
 use tracing::info;
@@ -38,6 +38,24 @@ pub struct Report {
     /// For people.
     pub summary: String,
 }
+
+/// A cluster at one moment, as far as a notification is about it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct View {
+    health: Health,
+    is_backup: bool,
+    /// The lag is too much, or is not known: nobody can say that all is well.
+    may_lag: bool,
+}
+
+impl View {
+    pub(super) fn severity(&self) -> Severity {
+        self.health.severity(self.is_backup, self.may_lag)
+    }
+}
+
+/// Every cluster, our own first.
+pub(super) type Views = BTreeMap<Source, View>;
 
 /// A cluster that backs ours up.
 #[derive(Debug)]
@@ -109,18 +127,16 @@ impl Monitor {
         Ok(())
     }
 
-    /// A connection ended: what was asked there will not be answered. Returns whether the health
-    /// of a backup changed by that.
-    pub(super) fn disconnected(&mut self, connection: ConnectionId) -> bool {
+    /// A connection ended: what was asked there will not be answered. Returns the backup that was
+    /// there.
+    pub(super) fn disconnected(&mut self, connection: ConnectionId) -> Option<usize> {
         self.waiting.retain(|(waiting, _)| *waiting != connection);
-        let Some(index) = self.backup_of(connection) else {
-            return false;
-        };
+        let index = self.backup_of(connection)?;
         let backup = &mut self.backups[index];
         info!(name = %backup.name, "a backup cluster does not report any more");
         (backup.connection, backup.health, backup.ids) = (None, Health::default(), Ids::default());
         self.changed.insert(Source::Backup(index));
-        true
+        Some(index)
     }
 
     pub(super) fn give_up(&mut self, source: Source) {
@@ -191,19 +207,51 @@ impl Monitor {
         Some(())
     }
 
-    fn report(&mut self) -> Report {
+    /// How much a backup is behind, if that is known.
+    fn lag(&self, backup: &Backup) -> Option<Lag> {
         let main_tid: Option<Tid> = self.main.tid(self.main_ids);
-        let main_tid = main_tid.filter(|_| self.main.is_operational());
-        let mut clusters = vec![(None, self.main.severity(false, false))];
+        main_tid
+            .filter(|_| self.main.is_operational() && backup.health.is_backing_up())
+            .zip(backup.ids.backup_tid)
+            .and_then(|(main, backup)| Lag::between(main, backup))
+    }
+
+    /// Every cluster as it is now.
+    pub(super) fn views(&self) -> Views {
+        let main = View { health: self.main.clone(), ..View::default() };
+        let backups = self.backups.iter().enumerate().map(|(index, backup)| {
+            let may_lag = match self.lag(backup) {
+                Some(lag) => lag.exceeds(self.max_lag_s),
+                None => self.main.is_operational() && backup.health.is_backing_up(),
+            };
+            // As long as it was never there, it is as at the beginning.
+            let is_backup = backup.health != Health::default();
+            let view = View { health: backup.health.clone(), is_backup, may_lag };
+            (Source::Backup(index), view)
+        });
+        std::iter::once((Source::Main, main)).chain(backups).collect()
+    }
+
+    /// Whether lags are to be looked at.
+    pub(super) fn may_lag(&self) -> bool {
+        self.main.is_operational() && self.backups.iter().any(|x| x.health.is_operational())
+    }
+
+    /// Name of a backup, none for our own cluster.
+    pub(super) fn name(&self, source: Source) -> Option<Text> {
+        match source {
+            Source::Main => None,
+            Source::Backup(index) => self.backups.get(index).map(|x| x.name.clone()),
+        }
+    }
+
+    pub(super) fn report(&self) -> Report {
+        let views = self.views();
+        let severities = views.iter().map(|(source, view)| (self.name(*source), view.severity()));
+        let mut clusters: Vec<_> = severities.collect();
         let mut summary = self.main.summary(self.main_ids, None);
         for backup in &self.backups {
-            let lag = main_tid
-                .filter(|_| backup.health.is_backing_up())
-                .zip(backup.ids.backup_tid)
-                .and_then(|(main, backup)| Lag::between(main, backup));
-            let lags = lag.is_some_and(|lag| lag.exceeds(self.max_lag_s));
-            clusters.push((Some(backup.name.clone()), backup.health.severity(true, lags)));
-            let text = backup.health.summary(backup.ids, lag);
+            let text = backup.health.summary(backup.ids, self.lag(backup));
             summary.push_str(&format!("\n\n{}\n    {text}", backup.name));
         }
         // None comes first, then names.
@@ -212,21 +260,29 @@ impl Monitor {
             let same = clusters.iter().filter(|(_, other)| *other == severity);
             same.map(|(name, _)| name.clone()).collect()
         };
-        let name = |source: &Source| match source {
-            Source::Main => None,
-            Source::Backup(index) => self.backups.get(*index).map(|x| x.name.clone()),
-        };
-        let changed = self.changed.iter().map(name).collect();
         let worst = clusters.iter().map(|(_, severity)| *severity).max();
-        let report = Report {
+        Report {
             severity: worst.unwrap_or(Severity::Ok),
             warning: with(Severity::Warning),
             problem: with(Severity::Problem),
-            changed,
+            changed: self.changed.iter().map(|source| self.name(*source)).collect(),
             summary,
-        };
-        self.changed.clear();
-        report
+        }
+    }
+}
+
+impl Report {
+    /// With what could not be told to people, which is a problem of its own.
+    fn with_failure(mut self, failure: Option<String>) -> Self {
+        if let Some(failure) = failure {
+            self.severity = Severity::Problem;
+            self.warning.retain(Option::is_some);
+            if self.problem.first() != Some(&None) {
+                self.problem.insert(0, None);
+            }
+            self.summary.push_str(&failure);
+        }
+        self
     }
 }
 
@@ -238,7 +294,7 @@ fn cluster_state(value: Option<&Value>) -> Option<Option<ClusterState>> {
     }
 }
 
-type Cells = std::collections::BTreeMap<neo_wire::CellState, u64>;
+type Cells = BTreeMap<neo_wire::CellState, u64>;
 
 fn cells(value: Option<&Value>) -> Option<Option<Cells>> {
     match value {
@@ -256,7 +312,7 @@ fn cells(value: Option<&Value>) -> Option<Option<Cells>> {
 
 impl Admin {
     /// To be called whenever what is known about our cluster may have changed.
-    pub(super) fn health_changed(&mut self, _now: Now, out: &mut Outputs<Effect>) {
+    pub(super) fn health_changed(&mut self, now: Now, out: &mut Outputs<Effect>) {
         let health = self.view.health();
         if health != self.monitor.main {
             if !health.is_operational() {
@@ -268,18 +324,19 @@ impl Admin {
             self.upstream.notify(changes, &mut self.links, out);
         }
         if !self.monitor.changed.is_empty() {
-            self.refresh(out);
+            self.notices.changed(now, out);
+            self.refresh(now, out);
         }
     }
 
     /// Somebody wants a summary.
-    pub(super) fn ask_monitor(&mut self, asker: Asker, out: &mut Outputs<Effect>) {
+    pub(super) fn ask_monitor(&mut self, now: Now, asker: Asker, out: &mut Outputs<Effect>) {
         self.monitor.askers.push(asker);
-        self.refresh(out);
+        self.refresh(now, out);
     }
 
     /// Asks fresh identifiers to the clusters in service that were not asked yet.
-    fn refresh(&mut self, out: &mut Outputs<Effect>) {
+    pub(super) fn refresh(&mut self, now: Now, out: &mut Outputs<Effect>) {
         if !self.monitor.refreshing {
             self.monitor.refreshing = true;
             self.monitor.asked.clear();
@@ -311,11 +368,11 @@ impl Admin {
                 }
             }
         }
-        self.refresh_progress(out);
+        self.refresh_progress(now, out);
     }
 
     /// Ends the refresh once every answer has come.
-    pub(super) fn refresh_progress(&mut self, out: &mut Outputs<Effect>) {
+    pub(super) fn refresh_progress(&mut self, now: Now, out: &mut Outputs<Effect>) {
         if !self.monitor.refreshing || !self.monitor.waiting.is_empty() {
             return;
         }
@@ -325,6 +382,8 @@ impl Admin {
         }
         let changed = !self.monitor.changed.is_empty();
         let report = self.monitor.report();
+        self.monitor.changed.clear();
+        let report = report.with_failure(self.notices.failure());
         for Asker { connection, msg_id } in self.monitor.take_askers() {
             let answer = Packet::AnswerMonitorInformation {
                 warning: report.warning.clone(),
@@ -336,6 +395,7 @@ impl Admin {
         if changed {
             out.push(Output::Own(Effect::Report(report)));
         }
+        self.notify_changes(now, out);
     }
 
     pub(super) fn on_ids(
@@ -355,7 +415,7 @@ impl Admin {
             let lost = self.links.close(connection, out);
             self.ended(now, connection, lost, out);
         }
-        self.refresh_progress(out);
+        self.refresh_progress(now, out);
     }
 
     /// A backup says how it is.
@@ -369,6 +429,7 @@ impl Admin {
         let Some(index) = self.monitor.backup_of(asker.connection) else {
             return;
         };
+        self.notices.backup_back(index);
         match self.monitor.notified(index, entries) {
             Some(true) => self.health_changed(now, out),
             Some(false) => {}

@@ -68,7 +68,7 @@ impl Admin {
                 return self.identify(now, asker, (node_type, &cluster), out);
             }
             Packet::AskMonitorInformation {} if self.monitor.has_room(MAX_WAITING) => {
-                return self.ask_monitor(asker, out);
+                return self.ask_monitor(now, asker, out);
             }
             Packet::AskMonitorInformation {} => return self.refuse(now, asker, TOO_MANY, out),
             Packet::AskClusterState {} => Packet::AnswerClusterState { state: self.view.state },

@@ -7,6 +7,7 @@ use super::{Admin, Config, Effect, NOT_CONNECTED, Severity};
 use crate::io::{ConnectionId, Exit, Input, Node, Now, Output, Outputs};
 
 mod backups;
+mod notices;
 mod tool;
 
 const PRIMARY: ConnectionId = ConnectionId::opened(1);
@@ -95,7 +96,7 @@ impl Scene {
         scene
     }
 
-    fn input(&mut self, input: Input<crate::io::Nothing>) {
+    fn input(&mut self, input: Input<super::Event>) {
         let now = Now { monotonic_ms: self.now_ms, wall_s: 0.0 };
         self.admin.handle(now, input, &mut self.out);
     }

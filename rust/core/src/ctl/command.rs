@@ -33,6 +33,20 @@ pub struct Rows {
     pub node: Option<NodeId>,
 }
 
+impl Rows {
+    /// The whole table.
+    pub const ALL: Self = Self { min: 0, max: None, node: None };
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Goal {
+    /// The cluster is in this state.
+    State(ClusterState),
+    /// It is in service, and every cell is up to date.
+    Replicated,
+}
+
 /// A command of `neoctl`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
@@ -92,6 +106,8 @@ pub enum Command {
     Truncate(Tid),
     /// `flush_log`
     FlushLog,
+    /// `wait state|replicated`
+    Wait(Goal),
 }
 
 fn usage<T>(expected: &str) -> Result<T, UsageError> {
@@ -111,14 +127,21 @@ fn targets(words: &[&str], expected: &str) -> Result<Targets, UsageError> {
 }
 
 impl Command {
-    /// The command that these words make; none if there is no word.
+    /// Whether an operator may have to know something before giving it: see [`super::Ctl::cautions`].
+    #[must_use]
+    pub fn has_cautions(&self) -> bool {
+        super::caution::concerns(self)
+    }
+
+    /// The command that these words make; none if there is no word, or `help`: then the list of
+    /// commands is wanted.
     ///
     /// # Errors
     /// [`UsageError`]: one line for the operator.
     pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Option<Self>, UsageError> {
         let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
         let command = match words.as_slice() {
-            [] => return Ok(None),
+            [] | ["help"] => return Ok(None),
             ["print", rest @ ..] => parse_print(rest, &words)?,
             ["set", "cluster", rest @ ..] => match rest {
                 [state] => Self::SetCluster(values::cluster_state(state)?),
@@ -150,6 +173,11 @@ impl Command {
                 _ => return usage("truncate <tid>"),
             },
             ["flush_log"] => Self::FlushLog,
+            ["wait", rest @ ..] => match rest {
+                [goal] if goal.eq_ignore_ascii_case("replicated") => Self::Wait(Goal::Replicated),
+                [state] => Self::Wait(Goal::State(values::cluster_state(state)?)),
+                _ => return usage("wait <state>|replicated"),
+            },
             ["start", ..] => return usage("start"),
             ["flush_log", ..] => return usage("flush_log"),
             _ => return invalid(&words),

@@ -2,9 +2,10 @@
 
 use neo_wire::{CellState, ClusterState, ErrorCode, Map, NodeInfo, NodeState, NodeType};
 use neo_wire::{NodeId, Packet, Partition, RowList, Tid};
+use serde_json::json;
 
-use super::command::{Check, Command, Targets};
-use super::format;
+use super::command::{Check, Command, Goal, Rows, Targets};
+use super::{Failure, format, json};
 use crate::partition_table::header_line;
 
 /// How a command goes on.
@@ -14,19 +15,41 @@ pub(super) enum Next {
     Ask(Packet),
     /// Send this notification, and it is done.
     Tell(Packet),
-    /// Done: what to print, if anything; a newline follows.
-    Done(Option<String>),
+    /// Done: what to print, if anything.
+    Done(Reply),
+    /// Not yet: to be asked again from the beginning, later.
+    Later(String),
     /// Failed: what to say on stderr.
-    Fail(String),
+    Fail(Failure),
+}
+
+/// What comes of a command.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Reply {
+    /// For people, a newline follows; none prints nothing at all.
+    pub(super) text: Option<String>,
+    /// For programs.
+    pub(super) json: serde_json::Value,
+}
+
+impl Reply {
+    /// For what only people read.
+    pub(super) fn text(text: String) -> Self {
+        Self { text: Some(text), json: serde_json::Value::Null }
+    }
+}
+
+fn done(text: String, json: serde_json::Value) -> Next {
+    Next::Done(Reply { text: Some(text), json })
 }
 
 const NOT_AN_ANSWER: &str = "ERROR: the admin sent an answer that makes no sense";
 
-fn storages() -> Next {
+pub(super) fn storages() -> Next {
     Next::Ask(Packet::AskNodeList { node_type: Some(NodeType::Storage) })
 }
 
-const fn whole_table() -> Next {
+pub(super) const fn whole_table() -> Next {
     Next::Ask(Packet::AskPartitionList { min_offset: 0, max_offset: 0, nid: None })
 }
 
@@ -72,14 +95,15 @@ pub(super) fn next(command: &Command, answers: &[Packet]) -> Next {
             let dry_run = *dry_run;
             Packet::Repair { nids, dry_run }
         }),
+        Command::Wait(goal) => wait(*goal, answers),
     };
-    next.unwrap_or_else(|| Next::Fail(NOT_AN_ANSWER.into()))
+    next.unwrap_or_else(|| Next::Fail(Failure::refused(NOT_AN_ANSWER)))
 }
 
 impl Next {
     fn silent(self) -> Self {
         match self {
-            Self::Done(_) => Self::Done(None),
+            Self::Done(reply) => Self::Done(Reply { text: None, ..reply }),
             next => next,
         }
     }
@@ -90,7 +114,9 @@ fn acknowledged(request: Packet, answers: &[Packet]) -> Option<Next> {
     match answers {
         [] => Some(Next::Ask(request)),
         [Packet::Error { code: ErrorCode::Ack, message }] => {
-            Some(Next::Done(Some(message.to_string())))
+            let message = message.to_string();
+            let json = json::message(&message);
+            Some(done(message, json))
         }
         _ => None,
     }
@@ -112,7 +138,7 @@ fn on_targets(
 }
 
 fn print(command: &Command, answers: &[Packet]) -> Option<Next> {
-    let text = match (command, answers) {
+    let (text, json) = match (command, answers) {
         (Command::PrintCluster, []) => return Some(Next::Ask(Packet::AskClusterState {})),
         (Command::PrintPrimary, []) => return Some(Next::Ask(Packet::AskPrimary {})),
         (Command::PrintSummary, []) => return Some(Next::Ask(Packet::AskMonitorInformation {})),
@@ -121,16 +147,19 @@ fn print(command: &Command, answers: &[Packet]) -> Option<Next> {
             return Some(Next::Ask(Packet::AskNodeList { node_type }));
         }
         (_, [Packet::AnswerClusterState { state }]) => {
-            state.map_or_else(|| "None".into(), |state| state.to_string())
+            let name = state.map(ClusterState::name);
+            (name.unwrap_or("None").into(), json!({"state": name}))
         }
-        (_, [Packet::AnswerPrimary { nid }]) => nid.to_string(),
+        (_, [Packet::AnswerPrimary { nid }]) => {
+            (nid.to_string(), json!({"primary": nid.to_string()}))
+        }
         (_, [Packet::AnswerMonitorInformation { warning, problem, summary }]) => {
-            format::summary(warning, problem, summary)
+            (format::summary(warning, problem, summary), json::summary(warning, problem, summary))
         }
-        (_, [Packet::AnswerNodeList { nodes }]) => format::nodes(nodes),
+        (_, [Packet::AnswerNodeList { nodes }]) => (format::nodes(nodes), json::nodes(nodes)),
         _ => return None,
     };
-    Some(Next::Done(Some(text)))
+    Some(done(text, json))
 }
 
 fn print_ids(answers: &[Packet]) -> Option<Next> {
@@ -139,18 +168,20 @@ fn print_ids(answers: &[Packet]) -> Option<Next> {
         [Packet::AnswerRecovery { ptid, backup_tid, .. }, rest @ ..] => (*ptid, *backup_tid, rest),
         _ => return None,
     };
-    let text = match (backup_tid, rest) {
+    let (text, json) = match (backup_tid, rest) {
         (None, []) => return Some(Next::Ask(Packet::AskLastIDs {})),
         (Some(_), []) => return Some(Next::Ask(Packet::AskLastTransaction {})),
         (None, [Packet::AnswerLastIDs { last_tid, last_oid, .. }]) => {
-            format::ids(*last_oid, *last_tid, ptid)
+            let (oid, tid) = (*last_oid, *last_tid);
+            (format::ids(oid, tid, ptid), json::ids(oid, tid, ptid))
         }
         (Some(backup_tid), [Packet::AnswerLastTransaction { tid }]) => {
-            format::backup_ids(backup_tid, *tid, ptid)
+            let text = format::backup_ids(backup_tid, *tid, ptid);
+            (text, json::backup_ids(backup_tid, *tid, ptid))
         }
         _ => return None,
     };
-    Some(Next::Done(Some(text)))
+    Some(done(text, json))
 }
 
 fn print_table(command: &Command, answers: &[Packet]) -> Option<Next> {
@@ -163,20 +194,50 @@ fn print_table(command: &Command, answers: &[Packet]) -> Option<Next> {
         _ => return None,
     };
     let header = header_line(ptid, num_replicas);
-    let text = match (command, rest) {
+    let (text, which) = match (command, rest) {
         (Command::PrintRows(which), _) => {
             let mut lines = vec![header];
             lines.extend(format::rows(rows, *which));
-            lines.join("\n")
+            (lines.join("\n"), *which)
         }
         (_, []) if ptid.is_some() => return Some(storages()),
-        (_, []) => header + "\n",
+        (_, []) => (header + "\n", Rows::ALL),
         (_, [Packet::AnswerNodeList { nodes }]) => {
-            format!("{header}\n{}", format::table(rows, nodes))
+            (format!("{header}\n{}", format::table(rows, nodes)), Rows::ALL)
         }
         _ => return None,
     };
-    Some(Next::Done(Some(text)))
+    let rows: &[_] = if ptid.is_some() { rows } else { &[] };
+    let json = json::table(ptid, num_replicas, json::partitions(rows, which));
+    Some(done(text, json))
+}
+
+/// Whether what is waited for is reached.
+fn wait(goal: Goal, answers: &[Packet]) -> Option<Next> {
+    let (state, rest) = match answers {
+        [] => return Some(Next::Ask(Packet::AskClusterState {})),
+        [Packet::AnswerClusterState { state }, rest @ ..] => (*state, rest),
+        _ => return None,
+    };
+    let name = state.map_or("None", ClusterState::name);
+    let reached = || Next::Done(Reply { text: None, json: json!({"state": name}) });
+    let not_yet = Next::Later(format!("the cluster is {name}"));
+    Some(match goal {
+        Goal::State(wanted) if state == Some(wanted) => reached(),
+        Goal::State(_) => not_yet,
+        Goal::Replicated => match (state, rest) {
+            (Some(ClusterState::Running | ClusterState::BackingUp), []) => whole_table(),
+            (_, []) => not_yet,
+            (_, [Packet::AnswerPartitionList { rows, .. }]) => {
+                let cells = rows.iter().flatten();
+                match cells.filter(|cell| cell.state != CellState::UpToDate).count() {
+                    0 => reached(),
+                    count => Next::Later(format!("{count} cells are not UP_TO_DATE")),
+                }
+            }
+            _ => return None,
+        },
+    })
 }
 
 fn tweak(dry_run: bool, nids: &[NodeId], answers: &[Packet]) -> Option<Next> {
@@ -184,11 +245,14 @@ fn tweak(dry_run: bool, nids: &[NodeId], answers: &[Packet]) -> Option<Next> {
     Some(match answers {
         [] => Next::Ask(Packet::TweakPartitionTable { dry_run, nids }),
         [Packet::AnswerTweakPartitionTable { changed: false, .. }] => {
-            Next::Done(Some("No change done.".into()))
+            let json = json!({"changed": false});
+            done("No change done.".into(), json)
         }
         [Packet::AnswerTweakPartitionTable { .. }] => storages(),
         [Packet::AnswerTweakPartitionTable { rows, .. }, Packet::AnswerNodeList { nodes }] => {
-            Next::Done(Some(format::table(rows, nodes)))
+            let partitions = json::partitions(rows, Rows::ALL);
+            let json = json!({"changed": true, "partitions": partitions});
+            done(format::table(rows, nodes), json)
         }
         _ => return None,
     })
@@ -200,7 +264,8 @@ fn kill(nid: NodeId, answers: &[Packet]) -> Option<Next> {
         [] => Some(Next::Ask(Packet::AskClusterState {})),
         // A primary master of the Python NEO would put every cell of the storage out of date.
         [Packet::AnswerClusterState { state: Some(ClusterState::Recovering) }] => {
-            Some(Next::Fail("kill is refused in RECOVERING state: stop the process instead".into()))
+            let text = "kill is refused in RECOVERING state: stop the process instead";
+            Some(Next::Fail(Failure::refused(text)))
         }
         [Packet::AnswerClusterState { .. }, rest @ ..] => acknowledged(request, rest),
         _ => None,
@@ -216,10 +281,10 @@ fn drop_node(nid: NodeId, force: bool, answers: &[Packet]) -> Option<Next> {
             let erased =
                 |node: &NodeInfo| node.nid == Some(nid) && node.state == NodeState::Pending;
             if nodes.iter().any(erased) {
-                return Some(Next::Fail(format!(
+                return Some(Next::Fail(Failure::refused(format!(
                     "{nid} is pending: dropping it would erase its database. \
                      Stop it first, or use --force"
-                )));
+                ))));
             }
             acknowledged(request, rest)
         }
@@ -238,7 +303,7 @@ fn check(command: &Command, answers: &[Packet]) -> Option<Next> {
     };
     match check_request(checks, (*min_tid, *max_tid), rows) {
         Ok(request) => acknowledged(request, rest).map(Next::silent),
-        Err(reason) => Some(Next::Fail(reason)),
+        Err(reason) => Some(Next::Fail(Failure::refused(reason))),
     }
 }
 

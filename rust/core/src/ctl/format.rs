@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use neo_wire::{NodeId, NodeInfo, NodeState, Oid, Partition, Ptid, RowList, Text, Tid};
+use neo_wire::{Cell, NodeId, NodeInfo, NodeState, Oid, Partition, Ptid, RowList, Text, Tid};
 
 use super::command::Rows;
 use crate::dates::{format_tid, format_timestamp};
@@ -13,15 +13,19 @@ fn or_none<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "None".into(), |value| value.to_string())
 }
 
+/// Nodes in the order of their NIDs, those without one last, by address.
+pub(super) fn sorted(nodes: &[NodeInfo]) -> Vec<&NodeInfo> {
+    let mut nodes: Vec<&NodeInfo> = nodes.iter().collect();
+    nodes.sort_by_key(|node| (node.nid.is_none(), node.nid, node.address.clone()));
+    nodes
+}
+
 /// One line per node, in columns.
 pub(super) fn nodes(nodes: &[NodeInfo]) -> String {
     if nodes.is_empty() {
         return "Empty list!".into();
     }
-    let mut nodes: Vec<&NodeInfo> = nodes.iter().collect();
-    // Those without identifier last.
-    nodes.sort_by_key(|node| (node.nid.is_none(), node.nid, node.address.clone()));
-    let rows: Vec<[String; 5]> = nodes
+    let rows: Vec<[String; 5]> = sorted(nodes)
         .into_iter()
         .map(|node| {
             [
@@ -55,17 +59,23 @@ pub(super) fn table(rows: &RowList, storages: &[NodeInfo]) -> String {
     table_lines(rows, &states).join("\n")
 }
 
-/// A line per partition.
-pub(super) fn rows(rows: &RowList, which: Rows) -> Vec<String> {
+/// The rows that are wanted.
+pub(super) fn select(
+    rows: &[Vec<Cell>],
+    which: Rows,
+) -> impl Iterator<Item = (Partition, &Vec<Cell>)> {
     let (min, max) = (which.min as usize, which.max.map(|max| max as usize));
     (0..)
         .map(Partition)
         .zip(rows)
         .take(max.unwrap_or(usize::MAX))
         .skip(min)
-        .filter(|(_, row)| which.node.is_none_or(|nid| row.iter().any(|cell| cell.nid == nid)))
-        .map(|(partition, row)| row_line(partition, row))
-        .collect()
+        .filter(move |(_, row)| which.node.is_none_or(|nid| row.iter().any(|x| x.nid == nid)))
+}
+
+/// A line per partition.
+pub(super) fn rows(rows: &RowList, which: Rows) -> Vec<String> {
+    select(rows, which).map(|(partition, row)| row_line(partition, row)).collect()
 }
 
 fn tid_and_date(name: &str, tid: Tid) -> String {

@@ -47,6 +47,9 @@ truncate tid
   Remove every transaction after the given one.
 flush_log
   Make every node write its log to disk.
+wait state|replicated
+  Wait until the cluster is in a state (RUNNING...), or in service with all its
+  cells up to date. It may be started before the admin. See --timeout.
 
 A TID is given as tid:<integer> (0x, 0o and 0b prefixes are understood), or as
 a number of seconds since the Unix epoch (1970-01-01 00:00 UTC).

@@ -6,6 +6,9 @@ use neo_wire::{NodeState, NodeType, Oid, Packet, Partition, Ptid, RowList, Tid, 
 use super::{Command, Ctl, Effect};
 use crate::io::{ConnectionId, Exit, Input, Node, Now, Output, Outputs};
 
+mod admins;
+mod cautions;
+mod json;
 mod words;
 
 const NOW: Now = Now { monotonic_ms: 0, wall_s: 0.0 };
@@ -417,9 +420,11 @@ fn the_operator_may_be_in_a_hurry() {
     let mut ctl = Ctl::new(address(9999), command).with_timeout(Some(1500));
     let mut out = Outputs::new();
     ctl.handle(NOW, Input::Start, &mut out);
-    let Some(Output::SetTimer { timer, delay_ms: 1500 }) = out.pop() else { panic!("{out:?}") };
+    let Output::SetTimer { timer, delay_ms: 1500 } = out[0] else { panic!("{out:?}") };
     out.clear();
     ctl.handle(NOW, Input::Timer { timer }, &mut out);
     let exit = Exit::Failure("ERROR: timed out".into());
-    assert_eq!(out, [Output::Exit { exit }]);
+    assert_eq!(out.pop(), Some(Output::Exit { exit }));
+    let Some(Output::Own(Effect::Failed(failure))) = out.pop() else { panic!("{out:?}") };
+    assert_eq!((failure.code(), failure.status()), ("TIMED_OUT", 4));
 }

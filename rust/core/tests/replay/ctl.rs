@@ -14,8 +14,10 @@ fn run(name: &'static str, conn: i64, words: &str) -> (String, Vec<String>) {
     let printed = std::rc::Rc::new(std::cell::RefCell::new(String::new()));
     let effects = {
         let printed = printed.clone();
-        move |Effect::Print(text)| {
-            printed.borrow_mut().push_str(&text);
+        move |effect| {
+            if let Effect::Print(text) = effect {
+                printed.borrow_mut().push_str(&text);
+            }
             Vec::new()
         }
     };

@@ -1,5 +1,6 @@
 //! `neoctl` (spec tools.md 8).
 
+use std::env;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,15 +9,26 @@ use super::ConfigError;
 use super::node::{LinkConfig, link_options};
 use super::options::{self, CommandSpec, Kind, OptionSpec};
 use super::settings::Settings;
+use super::value;
 
 /// Port of an admin when it is not given.
 const ADMIN_PORT: u16 = 9999;
 
+/// Where an admin is, if nobody says it.
+const DEFAULT_ADMIN: &str = "127.0.0.1:9999";
+
+/// Variable of the environment that says where admins are.
+const ADMIN_VARIABLE: &str = "NEO_ADMIN";
+
 /// What `neoctl` is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CtlConfig {
-    /// The admin.
-    pub address: SocketAddr,
+    /// Admins, at least one, to be tried in this order.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether outputs are for programs.
+    pub json: bool,
+    /// Whether nothing is to be confirmed.
+    pub yes: bool,
     /// How long the command may take; for ever if none is given.
     pub timeout: Option<Duration>,
     /// Logs and TLS.
@@ -29,11 +41,25 @@ pub struct CtlConfig {
 #[must_use]
 pub fn spec() -> CommandSpec {
     let mut options = vec![
-        OptionSpec::new("address", Kind::Address, "address of an admin node")
-            .short('a')
-            .default("127.0.0.1:9999"),
+        OptionSpec {
+            value_name: "ADDRESSES",
+            ..OptionSpec::new(
+                "address",
+                Kind::Address,
+                "addresses of admin nodes, separated by blanks or commas: the next one is tried if \
+                 one does not answer; the variable NEO_ADMIN of the environment is the default",
+            )
+        }
+        .short('a')
+        .default(DEFAULT_ADMIN),
         OptionSpec::new("timeout", Kind::Number, "give up after so many seconds")
             .value_name("SECONDS"),
+        OptionSpec::flag(
+            "json",
+            "print one JSON object, also for a failure; the status is then 1 if the cluster \
+             refuses, 2 for a usage error, 3 if no admin answers, 4 after --timeout",
+        ),
+        OptionSpec::flag("yes", "do not ask for a confirmation, even on a terminal").short('y'),
     ];
     options.extend(link_options());
     CommandSpec {
@@ -68,20 +94,41 @@ impl CtlConfig {
         let command = words.collect::<Result<_, _>>().map_err(|word| {
             settings.usage(format!("a word of the command is not UTF-8: {}", word.display()))
         })?;
-        let address = settings.address("address", ADMIN_PORT)?;
+        let addresses = addresses(&settings)?;
         let timeout = settings.parsed("timeout", |text| {
-            let seconds = super::value::number(text)?;
+            let seconds = value::number(text)?;
             let duration = Duration::try_from_secs_f64(seconds).ok();
             let positive = duration.filter(|duration| !duration.is_zero());
             positive.ok_or_else(|| "timeout must be positive".to_owned())
         })?;
         Ok(Self {
-            address: address.ok_or_else(|| settings.reject("address", "value is empty"))?,
+            addresses,
+            json: settings.flag("json")?,
+            yes: settings.flag("yes")?,
             timeout,
             link: LinkConfig::new(&settings)?,
             command,
         })
     }
+}
+
+fn addresses(settings: &Settings) -> Result<Vec<SocketAddr>, ConfigError> {
+    let variable = env::var(ADMIN_VARIABLE).ok().filter(|text| !text.trim().is_empty());
+    let (text, origin) = match (settings.on_command_line("address"), variable) {
+        (false, Some(text)) => (text, Some(ADMIN_VARIABLE)),
+        _ => (settings.text("address")?.unwrap_or_else(|| DEFAULT_ADMIN.into()), None),
+    };
+    let separators = |c: char| c.is_whitespace() || c == ',';
+    let words = text.split(separators).filter(|word| !word.is_empty());
+    let addresses = words.map(|word| value::address(word, ADMIN_PORT)).collect::<Result<_, _>>();
+    let addresses: Vec<_> = addresses.map_err(|reason| match origin {
+        Some(variable) => ConfigError::invalid(format!("{variable}: {reason}")),
+        None => settings.invalid("address", reason),
+    })?;
+    if addresses.is_empty() {
+        return Err(settings.reject("address", "value is empty"));
+    }
+    Ok(addresses)
 }
 
 #[cfg(test)]
@@ -93,11 +140,15 @@ mod tests {
         CtlConfig::load(&args)
     }
 
+    fn admins(ctl: &CtlConfig) -> Vec<String> {
+        ctl.addresses.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn words_after_the_first_belong_to_the_command() {
         let ctl = load(&["-a", "127.0.0.1:1", "tweak", "-n", "--address", "S1"]).unwrap();
         assert_eq!(ctl.command, ["tweak", "-n", "--address", "S1"]);
-        assert_eq!(ctl.address.to_string(), "127.0.0.1:1");
+        assert_eq!(admins(&ctl), ["127.0.0.1:1"]);
         let ctl = load(&["set", "replicas", "-1"]).unwrap();
         assert_eq!(ctl.command, ["set", "replicas", "-1"]);
         assert_eq!(load(&["print", "-h"]).unwrap().command, ["print", "-h"]);
@@ -107,8 +158,16 @@ mod tests {
     fn no_command_is_no_error() {
         let ctl = load(&[]).unwrap();
         assert!(ctl.command.is_empty());
-        assert_eq!((ctl.address.to_string().as_str(), ctl.timeout), ("127.0.0.1:9999", None));
-        assert_eq!(load(&["-a", "127.0.0.2"]).unwrap().address.to_string(), "127.0.0.2:9999");
+        assert_eq!((admins(&ctl), ctl.timeout), (vec!["127.0.0.1:9999".to_owned()], None));
+        assert_eq!((ctl.json, ctl.yes), (false, false));
+    }
+
+    #[test]
+    fn several_admins_may_be_given() {
+        let ctl = load(&["-a", "127.0.0.2, [::1]:5 127.0.0.3:7"]).unwrap();
+        assert_eq!(admins(&ctl), ["127.0.0.2:9999", "[::1]:5", "127.0.0.3:7"]);
+        let error = load(&["-a", " , "]).unwrap_err();
+        assert!(matches!(error, ConfigError::Usage { reason, .. } if reason.contains("empty")));
     }
 
     #[test]

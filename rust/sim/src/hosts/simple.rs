@@ -27,7 +27,7 @@ impl<N> SimpleHost<N> {
     }
 }
 
-impl<N: Node<Event = Nothing> + std::fmt::Debug> Host for SimpleHost<N> {
+impl<N: Node + std::fmt::Debug> Host for SimpleHost<N> {
     fn kind(&self) -> Kind {
         self.kind
     }

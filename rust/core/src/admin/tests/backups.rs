@@ -2,9 +2,9 @@
 
 use super::*;
 
-const BACKUP: ConnectionId = ConnectionId(6);
+pub(super) const BACKUP: ConnectionId = ConnectionId(6);
 
-fn identify(node_type: NodeType, cluster: &str) -> Packet {
+pub(super) fn identify(node_type: NodeType, cluster: &str) -> Packet {
     Packet::RequestIdentification {
         node_type,
         nid: None,
@@ -21,7 +21,7 @@ fn information(entries: Vec<(&str, Option<Value>)>) -> Packet {
     }
 }
 
-fn backing_up() -> Packet {
+pub(super) fn backing_up() -> Packet {
     let up_to_date = (Value::CellState(CellState::UpToDate), Value::Unsigned(2));
     information(vec![
         ("cluster_state", Some(Value::ClusterState(ClusterState::BackingUp))),
@@ -30,7 +30,7 @@ fn backing_up() -> Packet {
     ])
 }
 
-const ACCEPTED: Packet =
+pub(super) const ACCEPTED: Packet =
     Packet::AcceptIdentification { node_type: NodeType::Admin, nid: None, your_nid: None };
 
 fn reporting() -> Scene {

@@ -1,6 +1,6 @@
 //! How the words of an operator are understood.
 
-use super::super::{Check, Command, Rows, Targets};
+use super::super::{Check, Command, Goal, Rows, Targets};
 use neo_wire::{ClusterState, NodeId, NodeType, Tid};
 
 fn parse(words: &str) -> Result<Command, String> {
@@ -114,4 +114,13 @@ fn mistakes_get_one_line() {
         assert!(!error.contains('\n'));
     }
     assert_eq!(error("print pt x"), "invalid partition 'x': a number is expected");
+}
+
+#[test]
+fn waiting() {
+    assert_eq!(parse("wait running"), Ok(Command::Wait(Goal::State(ClusterState::Running))));
+    assert_eq!(parse("wait Replicated"), Ok(Command::Wait(Goal::Replicated)));
+    assert_eq!(error("wait"), "usage: wait <state>|replicated");
+    assert!(error("wait forever").starts_with("unknown cluster state 'forever'"));
+    assert_eq!(Command::parse(&["help"]), Ok(None));
 }

@@ -88,7 +88,8 @@ struct Text(Rc<RefCell<String>>);
 
 impl Effects<Ctl> for Text {
     fn effect(&mut self, effect: Effect, _context: &mut Context<'_, Nothing>) {
-        let Effect::Print(text) = effect;
-        self.0.borrow_mut().push_str(&text);
+        if let Effect::Print(text) = effect {
+            self.0.borrow_mut().push_str(&text);
+        }
     }
 }
