@@ -47,7 +47,7 @@ def cmd(tmp_path):
         environ = {
             key: value
             for key, value in os.environ.items()
-            if key not in ("EMAIL", "NEO_TESTS_ADAPTER")
+            if key not in ("EMAIL", "NEO_ADMIN", "NEO_TESTS_ADAPTER")
         }
         environ.update(env or {})
         process = subprocess.run(

@@ -35,8 +35,9 @@ def ctl(cmd):
 # Without anybody to talk to
 
 
-def test_no_command_lists_them(cmd):
-    code, out, err = cmd("neoctl")
+@pytest.mark.parametrize("words", [(), ("help",)])
+def test_no_command_lists_them(cmd, words):
+    code, out, err = cmd("neoctl", *words)
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "Available commands:"
@@ -53,6 +54,7 @@ def test_no_command_lists_them(cmd):
         "prune_orphan",
         "truncate",
         "flush_log",
+        "wait",
     ]
     assert "tid:<integer>" in lines[-2]
 

@@ -1,8 +1,8 @@
 //! The admin node: the only one that operators talk to (spec tools.md 7, protocol.md 10.7).
 //!
 //! It stays with the primary master ([`PrimarySearch`]), keeps what it is told about the cluster
-//! ([`view`]), answers or forwards the requests of `neoctl` ([`requests`]), watches the health of its
-//! cluster and of those that back it up ([`monitor`]) and tells people by mail ([`notices`]).
+//! ([`view`]), answers or forwards the requests of `neoctl` ([`requests`]), watches the health of
+//! its cluster and of those that back it up ([`monitor`]) and tells people by mail ([`notices`]).
 
 mod health;
 mod mail;

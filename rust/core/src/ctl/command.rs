@@ -127,7 +127,8 @@ fn targets(words: &[&str], expected: &str) -> Result<Targets, UsageError> {
 }
 
 impl Command {
-    /// Whether an operator may have to know something before giving it: see [`super::Ctl::cautions`].
+    /// Whether an operator may have to know something before giving it: see
+    /// [`super::Ctl::cautions`].
     #[must_use]
     pub fn has_cautions(&self) -> bool {
         super::caution::concerns(self)

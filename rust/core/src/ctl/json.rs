@@ -1,5 +1,5 @@
-//! Outputs for programs: NIDs as operators write them, TIDs and OIDs on 16 hexadecimal digits, dates
-//! in ISO 8601.
+//! Outputs for programs: NIDs as operators write them, TIDs and OIDs on 16 hexadecimal digits,
+//! dates in ISO 8601.
 
 use neo_wire::{Cell, NodeInfo, Oid, Partition, Ptid, Text, Tid};
 use serde_json::{Value, json};

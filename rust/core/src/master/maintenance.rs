@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use neo_wire::{Address, ClusterState, NodeId, Packet, Partition, Text, Tid};
+use neo_wire::{Address, ClusterState, NodeId, Packet, Partition, Text, Tid, Value};
 use tracing::warn;
 
 use super::{Asker, Master, Phase, Turn};
@@ -31,6 +31,7 @@ impl Master {
             return Ok(());
         }
         let mut checking = BTreeSet::new();
+        let mut packets = Vec::new();
         for (partition, source) in sources {
             let copies: Vec<_> = self.table.readable(partition).collect();
             if copies.len() < 2 {
@@ -42,17 +43,29 @@ impl Master {
                 continue;
             };
             checking.insert(nid);
+            self.check_able(nid, "check", "check replicas")?;
             if let Some(connection) = self.storage_connection(nid) {
-                let packet = Packet::CheckPartition {
-                    partition,
-                    source: (Text::default(), source),
-                    min_tid,
-                    max_tid,
-                };
-                self.notify(turn, connection, packet);
+                let source = (Text::default(), source);
+                let packet = Packet::CheckPartition { partition, source, min_tid, max_tid };
+                packets.push((connection, packet));
             }
         }
+        for (connection, packet) in packets {
+            self.notify(turn, connection, packet);
+        }
         Ok(())
+    }
+
+    /// Why a storage can not be asked something, if it told so when it identified.
+    pub(super) fn check_able(&self, nid: NodeId, what: &str, words: &str) -> Result<(), String> {
+        let record = self.nodes.find_nid(nid).map(|(_, record)| record);
+        let lacks = record.and_then(|record| record.extra.get(&Text::from("lacks")));
+        match lacks {
+            Some(Value::Array(names)) if names.contains(&Value::Bin(what.into())) => {
+                Err(format!("{nid} can not {words} in this version of NEO: nothing was done"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The address of the storage that others are compared with.
@@ -78,6 +91,7 @@ impl Master {
             let connection = self.storage_connection(*nid);
             let invalid = || format!("invalid storage node {nid}");
             connections.push(connection.ok_or_else(invalid)?);
+            self.check_able(*nid, "repair", "look for orphan data")?;
         }
         for connection in connections {
             self.notify(turn, connection, Packet::NotifyRepair { dry_run });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use neo_wire::{NodeId, NodeState, NodeType, Packet};
+use neo_wire::{CellState, NodeId, NodeState, NodeType, Packet};
 use tracing::info;
 
 use super::{Asker, Master, Phase, Turn};
@@ -206,6 +206,13 @@ impl Master {
         let answer =
             Packet::AnswerTweakPartitionTable { changed: !changes.is_empty(), rows: table.rows() };
         if !dry_run {
+            let copied = changes.iter().filter(|cell| cell.state == CellState::OutOfDate);
+            for cell in copied {
+                let able = self.check_able(cell.nid, "replicate", "replicate");
+                if let Err(text) = able {
+                    return self.deny(turn, from, &text);
+                }
+            }
             self.table = table;
             self.tell_changes(turn, changes);
         }

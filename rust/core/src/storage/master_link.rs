@@ -169,6 +169,10 @@ impl Storage {
                 self.end_operation(cx);
                 self.phase = Phase::Initializing;
             }
+            // A master of the Python NEO does not know what we lack.
+            packet @ (Packet::NotifyRepair { .. } | Packet::CheckPartition { .. }) => {
+                warn!(packet = packet.name(), "not done: this version of NEO can not");
+            }
             packet if self.is_operational() => self.operation_packet(to, packet, cx),
             packet => self.initialization_packet(to, packet, cx),
         }

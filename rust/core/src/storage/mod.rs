@@ -116,6 +116,10 @@ enum Asked {
     },
 }
 
+/// What a storage of this version does not do yet: a master that knows this key of the
+/// identification (others ignore it) denies what operators ask of it, with that reason.
+pub const LACKS: &[&str] = &["check", "repair", "replicate"];
+
 /// See the module.
 #[derive(Debug)]
 pub struct Storage {
@@ -295,7 +299,12 @@ impl Storage {
 
     fn extra(&self) -> Vec<(Text, Value)> {
         let path = self.config.device_path.iter().cloned().map(Value::Bin).collect();
-        vec![("devpath".into(), Value::Array(path)), ("new_nid".into(), Value::Array(Vec::new()))]
+        let lacks = LACKS.iter().map(|name| Value::Bin((*name).into())).collect();
+        vec![
+            ("devpath".into(), Value::Array(path)),
+            ("new_nid".into(), Value::Array(Vec::new())),
+            ("lacks".into(), Value::Array(lacks)),
+        ]
     }
 }
 

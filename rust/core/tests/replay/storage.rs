@@ -65,5 +65,6 @@ fn a_storage_from_its_creation_to_undo() {
         // The client is announced at 7.054 s; its fourth vote comes between two locks.
         Track::new("client-storage", "storage", 7.072),
     ];
-    check(&play(device_path("storage-master"), 17020, tracks), &[]);
+    let told = ("lacks", "the recorded storage did everything");
+    check(&play(device_path("storage-master"), 17020, tracks), &[told]);
 }

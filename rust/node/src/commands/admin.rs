@@ -1,16 +1,20 @@
 //! `neoadmin`.
 
-use std::ffi::OsString;
+mod identity;
+mod smtp;
 
-use neo_core::admin::{Admin, Config, Effect, Report, Severity};
-use neo_core::io::Nothing;
-use neo_net::{Context, Effects};
+use std::ffi::OsString;
+use std::thread;
+
+use neo_core::admin::{Admin, Config, Effect, Event, Mail, MailConfig, Report, Severity};
+use neo_net::{Context, Effects, Handle};
 use neo_wire::NodeId;
 use tracing::{info, warn};
 
 use super::daemon;
 use super::master_list::MasterList;
 use crate::config::AdminConfig;
+use crate::config::admin::{MonitorConfig, SmtpConfig};
 use crate::{RunError, logging};
 
 /// Runs the command with the words that follow its name.
@@ -24,11 +28,8 @@ pub(super) fn main(args: &[OsString]) -> Result<(), RunError> {
 /// Runs the node until the cluster stops it.
 fn run_node(config: AdminConfig) -> Result<(), RunError> {
     let AdminConfig { node, monitor } = config;
-    if !monitor.emails.is_empty() {
-        warn!("notifications are not sent by mail yet: they are only in the log");
-    }
     let (list, known) = MasterList::open(node.dynamic_master_list.as_deref())?;
-    let shell = daemon::bind::<Nothing>(&node)?;
+    let shell = daemon::bind::<Event>(&node)?;
     let mut masters = daemon::addresses(&node.masters);
     masters.extend(known);
     let admin = Admin::new(Config {
@@ -39,21 +40,53 @@ fn run_node(config: AdminConfig) -> Result<(), RunError> {
         backups: monitor.backups.iter().map(|name| name.as_str().into()).collect(),
         max_lag_s: monitor.max_lag_s,
     });
-    let exit = shell.run(admin, AdminEffects { list }).map_err(daemon::failed)?;
+    let host = identity::host();
+    let admin = admin.with_mail(Some(mail_config(&monitor, &host)));
+    let effects = AdminEffects { list, smtp: monitor.smtp, host, handle: shell.handle() };
+    let exit = shell.run(admin, effects).map_err(daemon::failed)?;
     daemon::finish(exit)
+}
+
+fn mail_config(monitor: &MonitorConfig, host: &str) -> MailConfig {
+    let from = monitor.sender.clone().unwrap_or_else(|| identity::sender(host));
+    MailConfig { from, to: monitor.emails.clone() }
 }
 
 struct AdminEffects {
     list: MasterList,
+    smtp: SmtpConfig,
+    /// Name of this machine.
+    host: String,
+    handle: Handle<Event>,
+}
+
+impl AdminEffects {
+    /// Sends a mail from another thread: the server may be slow.
+    fn send(&self, mail: Mail) {
+        let (smtp, host, handle) = (self.smtp.clone(), self.host.clone(), self.handle.clone());
+        let work = move || {
+            let result = smtp::send(&smtp, &host, &mail).map(|refused| {
+                for reason in refused {
+                    warn!("a recipient of notifications is refused: {reason}");
+                }
+            });
+            handle.send(Event::Mailed(result));
+        };
+        let spawned = thread::Builder::new().name("mail".into()).spawn(work);
+        if let Err(error) = spawned {
+            self.handle.send(Event::Mailed(Err(format!("no thread can be started: {error}"))));
+        }
+    }
 }
 
 impl Effects<Admin> for AdminEffects {
-    fn effect(&mut self, effect: Effect, _context: &mut Context<'_, Nothing>) {
+    fn effect(&mut self, effect: Effect, _context: &mut Context<'_, Event>) {
         match effect {
             Effect::SaveMasters(masters) => self.list.save(&masters),
             // Records are written at once.
             Effect::FlushLog => {}
             Effect::Report(report) => log_report(&report),
+            Effect::Mail(mail) => self.send(mail),
         }
     }
 }

@@ -79,12 +79,19 @@ pub fn spec() -> CommandSpec {
         OptionSpec::new("monitor-maxlag", Kind::Number, "tolerated lag of a backup, in seconds")
             .value_name("SECONDS")
             .default("0"),
-        OptionSpec::new("monitor-email", Kind::Repeated, "recipient of notifications")
-            .value_name("EMAIL"),
+        OptionSpec::new(
+            "monitor-email",
+            Kind::Repeated,
+            "recipient of notifications; the sender is in the variable EMAIL of the environment",
+        )
+        .value_name("EMAIL"),
         OptionSpec::new("smtp", Kind::Address, "mail server (port 25 if none is given)")
             .value_name("HOST[:PORT]")
             .default("localhost"),
-        OptionSpec::flag("smtp-tls", "speak to the mail server through STARTTLS"),
+        OptionSpec::flag(
+            "smtp-tls",
+            "encrypt with STARTTLS; the certificate of the server is not checked",
+        ),
         OptionSpec::new("smtp-auth", Kind::Text, "credentials for the mail server")
             .value_name("USER:PASS"),
     ]);

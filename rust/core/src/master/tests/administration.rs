@@ -1,5 +1,6 @@
 //! What operators ask (spec master.md 15, 16).
 
+use neo_wire::Value;
 use neo_wire::{ClusterState, ErrorCode, Map, NodeId, NodeState, NodeType, Packet, Partition, Tid};
 
 use super::harness::{Bench, Database, Peer, Running, master, storage, storage_nid};
@@ -311,6 +312,36 @@ fn wrong_checks_and_repairs_are_denied() {
     let dry_run = true;
     assert_eq!(bench.packets(running.storages[0]), [Packet::NotifyRepair { dry_run }]);
     assert_eq!(bench.sent(running.storages[1]), []);
+}
+
+/// A storage of ours says what it does not do yet.
+#[test]
+fn what_storages_can_not_do_is_denied() {
+    let mut running = Running::new(1, 0);
+    let admin = running.admin;
+    let bench = &mut running.bench;
+    let mut packet = storage(None, 2002);
+    if let Packet::RequestIdentification { extra, .. } = &mut packet {
+        let lacks = crate::storage::LACKS.iter().map(|name| Value::Bin((*name).into()));
+        extra.0.push(("lacks".into(), Value::Array(lacks.collect())));
+    }
+    let (s2, nid) = bench.identified(packet);
+    bench.serve(s2, &Database::default());
+    let text = denied(bench, admin, Packet::Repair { nids: vec![nid], dry_run: true });
+    assert_eq!(text, "S2 can not look for orphan data in this version of NEO: nothing was done");
+    acked(bench, admin, Packet::AddPendingNodes { nids: vec![nid] });
+    bench.serve(s2, &Database::default());
+    bench.clear();
+    let tweak = |dry_run| Packet::TweakPartitionTable { dry_run, nids: Vec::new() };
+    let Some(Packet::AnswerTweakPartitionTable { changed: true, .. }) =
+        bench.ask(admin, tweak(true))
+    else {
+        panic!("a simulation harms nobody");
+    };
+    let text = denied(bench, admin, tweak(false));
+    assert_eq!(text, "S2 can not replicate in this version of NEO: nothing was done");
+    assert_eq!(bench.table(2), "U.|U.");
+    assert_eq!(bench.sent(s2), []);
 }
 
 #[test]

@@ -57,7 +57,14 @@ fn identification_says_who_and_where_it_is() {
         address: Some(address(2)),
         cluster: "test".into(),
         id_timestamp: None,
-        extra: Map(vec![("devpath".into(), path), ("new_nid".into(), Value::Array(vec![]))]),
+        extra: Map(vec![
+            ("devpath".into(), path),
+            ("new_nid".into(), Value::Array(vec![])),
+            (
+                "lacks".into(),
+                Value::Array(vec!["check".into(), "repair".into(), "replicate".into()]),
+            ),
+        ]),
     };
     assert_eq!(bed.sent(connection), [request]);
 }
@@ -443,4 +450,23 @@ fn packs_are_signed_and_remembered_for_new_cells() {
         matches!(jobs[..], [WriteJob::ChangeTable(TableChange { last_pack: Tid(31), .. })]),
         "{jobs:?}"
     );
+}
+
+#[test]
+fn what_it_can_not_do_does_not_end_the_link() {
+    let mut bed = Bed::on(config(), &Configuration::default(), Vec::new());
+    bed.input(Input::Start);
+    bed.accept_by_master(nid(4));
+    bed.commit();
+    let source = ("".into(), None);
+    let check = Packet::CheckPartition {
+        partition: neo_wire::Partition(0),
+        source,
+        min_tid: neo_wire::Tid::ZERO,
+        max_tid: neo_wire::Tid(1),
+    };
+    for packet in [Packet::NotifyRepair { dry_run: false }, check] {
+        bed.tell_master(packet);
+        assert_eq!(bed.told_master(), []);
+    }
 }
