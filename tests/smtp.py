@@ -17,7 +17,8 @@ class Mail:
 
     @property
     def headers(self):
-        return dict(line.split(": ", 1) for line in self.message.split("\n\n", 1)[0].split("\n"))
+        headers = self.message.split("\n\n", 1)[0].replace("\n ", " ")
+        return dict(line.split(": ", 1) for line in headers.split("\n"))
 
     @property
     def body(self):

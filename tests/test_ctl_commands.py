@@ -216,7 +216,9 @@ def test_the_next_admin_is_tried(cluster, cmd):
         assert result == (0, "RUNNING\n", "")
     assert cmd("neoctl", "-a", f"{nobody} {nobody}", "start") == (1, "", "ERROR: not connected\n")
     result = cmd("neoctl", "start", env={"NEO_ADMIN": "here:there"})
-    assert result.err == "neoctl: error: NEO_ADMIN: bad port in address 'here:there'\n"
+    assert result.err == (
+        "neoctl: error: NEO_ADMIN: bad port in address 'here:there': write host:port\n"
+    )
 
 
 # wait
@@ -294,7 +296,7 @@ def test_a_database_is_not_erased_without_force(tmp_path, ctl):
         assert cluster["s2"].wait() == 0
 
 
-def test_truncate_says_what_it_erases(tmp_path, ctl, json_ctl):
+def test_truncate_says_what_it_erases(tmp_path, ctl):
     with Cluster(tmp_path, storages=2, partitions=4) as cluster:
         cluster.start()
         second, third = commit(cluster, 1, 2, 3)[1:]
@@ -307,7 +309,7 @@ def test_truncate_says_what_it_erases(tmp_path, ctl, json_ctl):
         assert re.fullmatch(expected, err)
         cluster.neoctl("--timeout", PATIENCE, "wait", "RUNNING")
         cluster.wait_for(
-            lambda: json_ctl(cluster, "print", "ids")[1]["last_tid"]["tid"] == f"{second:016x}",
+            lambda: f"; ltid={second:016x} " in cluster.neoctl("print", "summary", check=False),
             "the third transaction is gone",
         )
 
@@ -315,7 +317,7 @@ def test_truncate_says_what_it_erases(tmp_path, ctl, json_ctl):
 def test_starting_without_a_storage_says_what_may_be_lost(tmp_path, ctl):
     with Cluster(tmp_path, storages=2, partitions=4, replicas=1) as cluster:
         cluster.start()
-        (tid,) = commit(cluster, 1)
+        commit(cluster, 1)
         cluster.neoctl("set", "cluster", "stopping")
         for node in cluster.nodes.values():
             node.wait()
@@ -328,13 +330,10 @@ def test_starting_without_a_storage_says_what_may_be_lost(tmp_path, ctl):
         assert code == 0 and err.startswith("warning: in RECOVERING, a master of the Python NEO")
         code, out, err = ctl(cluster, "start")
         assert (code, out) == (0, "Cluster state changed\n")
-        lines = err.splitlines()
-        assert lines[0] == (
+        assert err == (
             "warning: S2 is absent: its 4 readable cells become out of date, "
-            "and what only it has is lost"
+            "and what only it has is lost\n"
         )
-        known = rf"warning: the storages that are there know transactions up to {tid:016x} .*"
-        assert re.fullmatch(known, lines[1]) and len(lines) == 2
         cluster.wait_state("RUNNING")
 
 
@@ -377,26 +376,24 @@ def on_terminal(answer, *command):
     return status, screen.decode().replace("\r\n", "\n")
 
 
-def test_a_person_is_asked_before_data_is_erased(tmp_path, json_ctl):
+def test_a_person_is_asked_before_data_is_erased(tmp_path):
     with Cluster(tmp_path) as cluster:
         cluster.start()
         first, second = commit(cluster, 1, 2)
         command = argv("neoctl", "-a", cluster.admin_address)
         truncate = ("truncate", f"tid:{first:#x}")
 
-        def last():
-            return json_ctl(cluster, "print", "ids")[1]["last_tid"]["tid"]
+        def is_last(tid):
+            return f"; ltid={tid:016x} " in cluster.neoctl("print", "summary", check=False)
 
         for answer in (b"n\n", b"\n"):
             status, screen = on_terminal(answer, *command, *truncate)
             assert (status, screen.splitlines()[-1]) == (1, "cancelled: nothing was done")
             assert "are erased for ever\nContinue? [y/N] " in screen
-        assert last() == f"{second:016x}"
+        assert is_last(second)
         status, screen = on_terminal(b"y\n", *command, *truncate)
         assert (status, "cancelled" in screen) == (0, False)
-        cluster.wait_for(
-            lambda: cluster.state == "RUNNING" and last() == f"{first:016x}", "it is truncated"
-        )
+        cluster.wait_for(lambda: is_last(first), "it is truncated")
         commit(cluster, 3)
         status, screen = on_terminal(b"", *command, "--yes", *truncate)
         assert (status, "Continue" in screen) == (0, False)

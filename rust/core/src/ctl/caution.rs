@@ -32,6 +32,9 @@ fn nothing() -> Next {
 }
 
 fn lines(lines: &[String]) -> Next {
+    if lines.is_empty() {
+        return nothing();
+    }
     let lines = lines.iter().map(|line| format!("warning: {line}"));
     Next::Done(Reply::text(lines.collect::<Vec<_>>().join("\n")))
 }
@@ -46,8 +49,8 @@ fn in_state(wanted: ClusterState, answers: &[Packet]) -> Result<&[Packet], Optio
     }
 }
 
-/// Which storages are absent, and up to where the others know transactions: those that are later
-/// are lost (spec tools.md 18, D17).
+/// Which storages are absent (spec tools.md 18, D17). Nobody can tell up to where each storage knows
+/// transactions: a master only asks that after the start.
 fn start(answers: &[Packet]) -> Option<Next> {
     let rest = match in_state(ClusterState::Recovering, answers) {
         Ok(rest) => rest,
@@ -59,36 +62,18 @@ fn start(answers: &[Packet]) -> Option<Next> {
         [Packet::AnswerPartitionList { rows, .. }, rest @ ..] => (rows, rest),
         _ => return None,
     };
-    let (nodes, rest) = match rest {
+    let nodes = match rest {
         [] => return Some(storages()),
-        [Packet::AnswerNodeList { nodes }, rest @ ..] => (nodes, rest),
+        [Packet::AnswerNodeList { nodes }] => nodes,
         _ => return None,
     };
-    let absent = absent(rows, nodes);
-    if absent.is_empty() {
-        return Some(nothing());
-    }
-    let last_tid = match rest {
-        [] => return Some(Next::Ask(Packet::AskLastIDs {})),
-        [Packet::AnswerLastIDs { last_tid, .. }] => *last_tid,
-        _ => return None,
-    };
-    let mut cautions: Vec<String> = absent
-        .into_iter()
-        .map(|(nid, count)| {
-            format!(
-                "{nid} is absent: its {count} readable cells become out of date, and what only it \
-                 has is lost"
-            )
-        })
-        .collect();
-    if let Some(tid) = last_tid {
-        cautions.push(format!(
-            "the storages that are there know transactions up to {tid} ({})",
-            format_tid(tid)
-        ));
-    }
-    Some(lines(&cautions))
+    let absent = absent(rows, nodes).into_iter().map(|(nid, count)| {
+        format!(
+            "{nid} is absent: its {count} readable cells become out of date, and what only it has \
+             is lost"
+        )
+    });
+    Some(lines(&absent.collect::<Vec<_>>()))
 }
 
 /// Storages that are not there and have readable cells, with their number.
