@@ -334,7 +334,7 @@ def test_starting_without_a_storage_says_what_may_be_lost(tmp_path, ctl):
             "warning: S2 is absent: its 4 readable cells become out of date, "
             "and what only it has is lost\n"
         )
-        cluster.wait_state("RUNNING")
+        cluster.neoctl("--timeout", PATIENCE, "wait", "RUNNING")
 
 
 def test_stopping_says_who_is_connected(tmp_path, ctl):

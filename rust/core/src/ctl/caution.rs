@@ -40,12 +40,12 @@ fn lines(lines: &[String]) -> Next {
 }
 
 /// Goes on only in one state of the cluster.
-fn in_state(wanted: ClusterState, answers: &[Packet]) -> Result<&[Packet], Option<Next>> {
+fn in_state(wanted: ClusterState, answers: &[Packet]) -> Result<&[Packet], Box<Option<Next>>> {
     match answers {
-        [] => Err(Some(Next::Ask(Packet::AskClusterState {}))),
+        [] => Err(Box::new(Some(Next::Ask(Packet::AskClusterState {})))),
         [Packet::AnswerClusterState { state }, rest @ ..] if *state == Some(wanted) => Ok(rest),
-        [Packet::AnswerClusterState { .. }] => Err(Some(nothing())),
-        _ => Err(None),
+        [Packet::AnswerClusterState { .. }] => Err(Box::new(Some(nothing()))),
+        _ => Err(Box::new(None)),
     }
 }
 
@@ -54,7 +54,7 @@ fn in_state(wanted: ClusterState, answers: &[Packet]) -> Result<&[Packet], Optio
 fn start(answers: &[Packet]) -> Option<Next> {
     let rest = match in_state(ClusterState::Recovering, answers) {
         Ok(rest) => rest,
-        Err(next) => return next,
+        Err(next) => return *next,
     };
     let (rows, rest) = match rest {
         [] => return Some(whole_table()),
@@ -114,7 +114,7 @@ fn stop(answers: &[Packet]) -> Option<Next> {
 fn stop_backup(answers: &[Packet]) -> Option<Next> {
     let rest = match in_state(ClusterState::BackingUp, answers) {
         Ok(rest) => rest,
-        Err(next) => return next,
+        Err(next) => return *next,
     };
     Some(match rest {
         [] => Next::Ask(Packet::AskRecovery {}),
@@ -130,7 +130,7 @@ fn stop_backup(answers: &[Packet]) -> Option<Next> {
 fn truncate(tid: Tid, answers: &[Packet]) -> Option<Next> {
     let rest = match in_state(ClusterState::Running, answers) {
         Ok(rest) => rest,
-        Err(next) => return next,
+        Err(next) => return *next,
     };
     Some(match rest {
         [] => Next::Ask(Packet::AskLastTransaction {}),
@@ -148,7 +148,7 @@ fn truncate(tid: Tid, answers: &[Packet]) -> Option<Next> {
 fn print_ids(answers: &[Packet]) -> Option<Next> {
     let rest = match in_state(ClusterState::Recovering, answers) {
         Ok(rest) => rest,
-        Err(next) => return next,
+        Err(next) => return *next,
     };
     Some(match rest {
         [] => whole_table(),

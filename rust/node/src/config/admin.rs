@@ -79,12 +79,8 @@ pub fn spec() -> CommandSpec {
         OptionSpec::new("monitor-maxlag", Kind::Number, "tolerated lag of a backup, in seconds")
             .value_name("SECONDS")
             .default("0"),
-        OptionSpec::new(
-            "monitor-email",
-            Kind::Repeated,
-            "recipient of notifications; the sender is in the variable EMAIL of the environment",
-        )
-        .value_name("EMAIL"),
+        OptionSpec::new("monitor-email", Kind::Repeated, "recipient of notifications")
+            .value_name("EMAIL"),
         OptionSpec::new("smtp", Kind::Address, "mail server (port 25 if none is given)")
             .value_name("HOST[:PORT]")
             .default("localhost"),

@@ -46,20 +46,15 @@ pub fn spec() -> CommandSpec {
             ..OptionSpec::new(
                 "address",
                 Kind::Address,
-                "addresses of admin nodes, separated by blanks or commas: the next one is tried if \
-                 one does not answer; the variable NEO_ADMIN of the environment is the default",
+                "admins, tried in this order; NEO_ADMIN in the environment replaces the default",
             )
         }
         .short('a')
         .default(DEFAULT_ADMIN),
         OptionSpec::new("timeout", Kind::Number, "give up after so many seconds")
             .value_name("SECONDS"),
-        OptionSpec::flag(
-            "json",
-            "print one JSON object, also for a failure; the status is then 1 if the cluster \
-             refuses, 2 for a usage error, 3 if no admin answers, 4 after --timeout",
-        ),
-        OptionSpec::flag("yes", "do not ask for a confirmation, even on a terminal").short('y'),
+        OptionSpec::flag("json", "print one object for programs, with more statuses"),
+        OptionSpec::flag("yes", "ask for no confirmation").short('y'),
     ];
     options.extend(link_options());
     CommandSpec {
