@@ -49,8 +49,8 @@ fn in_state(wanted: ClusterState, answers: &[Packet]) -> Result<&[Packet], Box<O
     }
 }
 
-/// Which storages are absent (spec tools.md 18, D17). Nobody can tell up to where each storage knows
-/// transactions: a master only asks that after the start.
+/// Which storages are absent (spec tools.md 18, D17). Nobody can tell up to where each storage
+/// knows transactions: a master only asks that after the start.
 fn start(answers: &[Packet]) -> Option<Next> {
     let rest = match in_state(ClusterState::Recovering, answers) {
         Ok(rest) => rest,
