@@ -1,5 +1,6 @@
 """Tools that others wrote for ZODB, as PyPI has them, on a cluster."""
 
+import re
 import subprocess
 import sys
 
@@ -183,3 +184,20 @@ def test_zeo_serves_it(cluster, tmp_path):
     storage = cluster.open()
     assert [x.description for x in storage.iterator()][1:3] == [b"set x", b"set x"]
     storage.close()
+
+
+ZODBVERIFY = """\
+import logging, sys, zodburi
+from zodbverify.verify import verify_zodb
+logging.basicConfig(level=logging.INFO)
+storage = zodburi.resolve_uri(sys.argv[1])[0]()
+verify_zodb(storage)
+storage.close()
+"""
+
+
+def test_zodbverify_reads_the_cluster(cluster, source, tmp_path):
+    convert(tmp_path, filestorage(source, "source"), section(cluster, "destination"))
+    said = run("python", "-c", ZODBVERIFY, cluster.uri)
+    assert "Found 0 records that could not be loaded" in said
+    assert not re.search(r"Scanned [0-9]{1,2} records", said)
