@@ -63,6 +63,19 @@ impl Track {
         Self { name, side: "", offset_s: 0.0, events, responder: Box::new(|_| None) }
     }
 
+    /// What the peer also said on the last connection, although nobody recorded it.
+    pub fn then(mut self, peer: &str, said: Vec<(f64, Packet)>) -> Self {
+        let last = self.events.back().map_or((0, 0), |event| (event.conn, event.order));
+        let (conn, mut order) = last;
+        for (time_s, packet) in said {
+            order += 1;
+            let msg_id = u32::try_from(1_000_000 + order).ok();
+            let what = What::Message(Message { msg_id, packet });
+            self.events.push_back(Event { time_s, conn, from: peer.to_owned(), order, what });
+        }
+        self
+    }
+
     /// Answers, or notifies, when the node says something that was not recorded.
     pub fn answering(mut self, responder: impl Fn(&Packet) -> Option<Packet> + 'static) -> Self {
         self.responder = Box::new(responder);

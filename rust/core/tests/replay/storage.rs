@@ -3,7 +3,7 @@
 use neo_core::storage::{Config, Effect, Event, Storage};
 use neo_store::Writer;
 use neo_store::memory::MemoryDisk;
-use neo_wire::{Address, Packet, Text, Value};
+use neo_wire::{Address, NodeType, Packet, Text, Value};
 
 use crate::mapping::Mapping;
 use crate::player::{Player, Track, check};
@@ -67,4 +67,46 @@ fn a_storage_from_its_creation_to_undo() {
     ];
     let told = ("lacks", "the recorded storage did everything");
     check(&play(device_path("storage-master"), 17020, tracks), &[told]);
+}
+
+/// What the master told the storage while it served a client, deduced from what it told the client.
+fn master_of(client_stream: &str, offset_s: f64) -> Vec<(f64, Packet)> {
+    let mut said = Vec::new();
+    for event in stream::load(client_stream).into_iter().filter(|event| event.conn == 0) {
+        let time_s = event.time_s + offset_s;
+        let What::Message(message) = event.what else { continue };
+        match message.packet {
+            // The client itself; it identifies later.
+            Packet::NotifyNodeInformation { timestamp, mut nodes } => {
+                nodes.retain(|node| node.node_type == NodeType::Client);
+                said.push((time_s, Packet::NotifyNodeInformation { timestamp, nodes }));
+            }
+            Packet::AbortTransaction { ttid, .. } => {
+                said.push((time_s, Packet::AbortTransaction { ttid, nids: Vec::new() }));
+            }
+            Packet::AnswerTransactionFinished { ttid, tid } => {
+                let lock = Packet::AskLockInformation { ttid, tid, pack: false };
+                said.push((time_s - 0.002, lock));
+                said.push((time_s - 0.001, Packet::NotifyUnlockInformation { ttid }));
+            }
+            _ => {}
+        }
+    }
+    said
+}
+
+#[test]
+fn a_storage_that_is_read_undone_packed_and_in_deadlock() {
+    let offset_s = 13.766;
+    let tracks = vec![
+        Track::new("storage-master", "storage", 0.0)
+            .then("master", master_of("client-master-extended", offset_s)),
+        Track::new("client-storage", "storage", 7.072),
+        Track::new("client-storage-extended", "storage", offset_s + 0.005),
+    ];
+    let listed = [(
+        "not recorded: AnswerInformationLocked",
+        "the link to the master was not recorded for so long",
+    )];
+    check(&play(device_path("storage-master"), 17020, tracks), &listed);
 }
