@@ -72,6 +72,7 @@ fn a_storage_from_its_creation_to_undo() {
 /// What the master told the storage while it served a client, deduced from what it told the client.
 fn master_of(client_stream: &str, offset_s: f64) -> Vec<(f64, Packet)> {
     let mut said = Vec::new();
+    let mut packs = Vec::new();
     for event in stream::load(client_stream).into_iter().filter(|event| event.conn == 0) {
         let time_s = event.time_s + offset_s;
         let What::Message(message) = event.what else { continue };
@@ -84,10 +85,15 @@ fn master_of(client_stream: &str, offset_s: f64) -> Vec<(f64, Packet)> {
             Packet::AbortTransaction { ttid, .. } => {
                 said.push((time_s, Packet::AbortTransaction { ttid, nids: Vec::new() }));
             }
+            Packet::AskFinishTransaction { ttid, pack: Some(_), .. } => packs.push(ttid),
             Packet::AnswerTransactionFinished { ttid, tid } => {
-                let lock = Packet::AskLockInformation { ttid, tid, pack: false };
-                said.push((time_s - 0.002, lock));
+                let pack = packs.contains(&ttid);
+                said.push((time_s - 0.002, Packet::AskLockInformation { ttid, tid, pack }));
                 said.push((time_s - 0.001, Packet::NotifyUnlockInformation { ttid }));
+                if pack {
+                    let signed = Packet::NotifyPackSigned { approved: vec![tid], rejected: vec![] };
+                    said.push((time_s, signed));
+                }
             }
             _ => {}
         }
@@ -95,18 +101,33 @@ fn master_of(client_stream: &str, offset_s: f64) -> Vec<(f64, Packet)> {
     said
 }
 
+/// The first order that the storage does not know, out of those that a client was told.
+fn next_pack_order(asked: &Packet) -> Option<Packet> {
+    let Packet::AskPackOrders { min_id } = asked else { return None };
+    let told = stream::load("client-master-extended").into_iter().find_map(|event| {
+        let What::Message(message) = event.what else { return None };
+        let Packet::AnswerPackOrders { orders } = message.packet else { return None };
+        Some(orders)
+    });
+    let next = told?.into_iter().find(|order| order.tid >= *min_id);
+    Some(Packet::AnswerPackOrders { orders: next.into_iter().collect() })
+}
+
 #[test]
 fn a_storage_that_is_read_undone_packed_and_in_deadlock() {
     let offset_s = 13.766;
     let tracks = vec![
         Track::new("storage-master", "storage", 0.0)
-            .then("master", master_of("client-master-extended", offset_s)),
+            .then("master", master_of("client-master-extended", offset_s))
+            .answering(next_pack_order),
         Track::new("client-storage", "storage", 7.072),
         Track::new("client-storage-extended", "storage", offset_s + 0.005),
     ];
-    let listed = [(
-        "not recorded: AnswerInformationLocked",
-        "the link to the master was not recorded for so long",
-    )];
+    let reason = "the link to the master was not recorded for so long";
+    let listed = [
+        ("not recorded: AnswerInformationLocked", reason),
+        ("not recorded: AskPackOrders", reason),
+        ("not recorded: NotifyPackCompleted", reason),
+    ];
     check(&play(device_path("storage-master"), 17020, tracks), &listed);
 }
