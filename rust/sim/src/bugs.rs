@@ -23,12 +23,12 @@ pub enum Bugs {
     StaleSerial,
     /// The end of a transaction does not reach one of the storages.
     LostUnlock,
-    /// The lock of every other transaction with an imposed TID is never made durable.
-    LostTrainLock,
     /// An undo does not remember which revision it goes back to.
     ForgottenOrigin,
     /// The last transaction of a list is left out.
     ShortList,
+    /// A pack removes what is newer than its TID too.
+    GreedyPack,
 }
 
 impl Bugs {
@@ -41,9 +41,9 @@ impl Bugs {
         Self::LostInvalidation,
         Self::StaleSerial,
         Self::LostUnlock,
-        Self::LostTrainLock,
         Self::ForgottenOrigin,
         Self::ShortList,
+        Self::GreedyPack,
     ];
 
     /// Its name on the command line.
@@ -58,9 +58,9 @@ impl Bugs {
             Self::LostInvalidation => "lost-invalidation",
             Self::StaleSerial => "stale-serial",
             Self::LostUnlock => "lost-unlock",
-            Self::LostTrainLock => "lost-train-lock",
             Self::ForgottenOrigin => "forgotten-origin",
             Self::ShortList => "short-list",
+            Self::GreedyPack => "greedy-pack",
         }
     }
 

@@ -5,7 +5,7 @@ use neo_core::ctl::{Command, Ctl};
 use neo_core::database::CellRow;
 use neo_core::master::Master;
 use neo_core::storage::Storage;
-use neo_wire::{NodeId, Ptid};
+use neo_wire::{CellState, NodeId, Partition, Ptid, Tid};
 
 use crate::bugs::Bugs;
 use crate::host::{Kind, NodeIndex};
@@ -311,7 +311,33 @@ impl Cluster {
         if !self.world.is_silent() {
             return Err("messages are on their way".into());
         }
+        self.all_packed()?;
         self.all_operate()
+    }
+
+    /// Every approved pack order is executed on every cell that can be packed.
+    fn all_packed(&self) -> Result<(), String> {
+        let storages = self.storages();
+        let serving: Vec<_> = storages.iter().filter(|storage| storage.operates).collect();
+        let partitions: Vec<_> = (0..self.scenario.partitions).map(Partition).collect();
+        let mut last = None;
+        for storage in &serving {
+            let host = self.world.host(storage.node).storage();
+            let Some(reader) = host.and_then(StorageHost::reader) else { continue };
+            let orders = reader.pack_orders(Tid::ZERO, &partitions);
+            let orders = orders.map_err(|error| error.to_string())?.into_iter();
+            last = last.max(orders.filter(|x| x.approved == Some(true)).map(|x| x.tid).max());
+        }
+        for storage in &serving {
+            let own = storage.rows.iter().filter(|row| Some(row.nid) == storage.nid);
+            let mut cells = own.filter(|row| row.state == CellState::UpToDate);
+            if let Some(cell) = cells.find(|cell| cell.pack < last) {
+                let name = self.world.name(storage.node);
+                let partition = cell.partition;
+                return Err(format!("{name} has not packed partition {partition} to {last:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// Every storage operates that has cells in the partition table of those that operate.
@@ -365,7 +391,9 @@ impl Cluster {
             }
         }
         match History::collect(&replicas) {
-            Ok(history) => self.world.oracle.judge(&history, self.scenario.partitions),
+            Ok(mut history) => {
+                self.world.oracle.judge(&mut history, self.scenario.partitions);
+            }
             Err(text) => self.world.oracle.violation("databases agree at rest", text),
         }
         self.world.resume();

@@ -146,6 +146,7 @@ impl Scenario {
                 cache: [0, 500, 1 << 20][random.index(3)],
                 partitions,
                 imports: random.one_in(6),
+                packs: random.one_in(3),
             },
             faults,
             calm: draw(random, &[Time::ms(50), Time::ms(500), Time::s(5)]),

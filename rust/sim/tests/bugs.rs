@@ -55,11 +55,6 @@ fn a_lock_that_is_left_for_ever_is_found() {
 }
 
 #[test]
-fn a_hole_in_an_import_is_found() {
-    is_found(Bugs::LostTrainLock, &["an import is a prefix"]);
-}
-
-#[test]
 fn an_undo_of_something_else_is_found() {
     is_found(Bugs::ForgottenOrigin, &["what is stored is what was written"]);
 }
@@ -67,4 +62,9 @@ fn an_undo_of_something_else_is_found() {
 #[test]
 fn a_transaction_that_no_list_shows_is_found() {
     is_found(Bugs::ShortList, &["lists are complete"]);
+}
+
+#[test]
+fn a_pack_of_too_much_is_found() {
+    is_found(Bugs::GreedyPack, &[DURABLE, "all of a transaction or none"]);
 }

@@ -13,6 +13,9 @@ use crate::stream::{self, Event, What};
 /// given in any order.
 const WINDOW: usize = 4;
 
+/// What is answered to a packet, if anything is.
+type Responder = Box<dyn Fn(&Packet) -> Option<Packet>>;
+
 /// A recording in which the node is one of the sides.
 pub struct Track {
     name: &'static str,
@@ -20,7 +23,7 @@ pub struct Track {
     offset_s: f64,
     events: VecDeque<Event>,
     /// What is answered to packets that were not recorded.
-    responder: Box<dyn Fn(&Packet) -> Option<Packet>>,
+    responder: Responder,
 }
 
 impl Track {

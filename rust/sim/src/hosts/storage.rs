@@ -8,7 +8,7 @@ use neo_core::storage::{Config, Effect, Event, JobTicket, Storage};
 use neo_store::memory::{CommitFault, MemoryDisk, MemoryWriter};
 use neo_store::{Batch, Durability, Failure, Policy, Reader, Submission, Ticket, Writer};
 
-use neo_wire::{NodeId, Ptid};
+use neo_wire::{NodeId, Ptid, Tid};
 
 use crate::bugs::Bugs;
 use crate::host::{DiskFault, Host, Kind, Turn, Wake, common_input, drive};
@@ -157,18 +157,19 @@ impl StorageHost {
                 jobs.clear();
                 true
             }
-            (Bugs::LostTrainLock, Some(WriteJob::Lock { ttid, tid, .. }))
-                if ttid.as_tid() == *tid && tid.0.is_multiple_of(2) =>
-            {
-                jobs.clear();
-                true
-            }
             (Bugs::ForgottenOrigin, Some(WriteJob::Vote(vote))) => {
                 vote.objects.iter_mut().for_each(|object| object.value_tid = None);
                 false
             }
             _ => false,
         };
+        if turn.bugs == Bugs::GreedyPack {
+            for job in &mut jobs {
+                if let WriteJob::PackObjects { pack_tid, .. } = job {
+                    *pack_tid = Tid::MAX;
+                }
+            }
+        }
         let results = vec![Ok(JobOutput::Done); 1];
         // What is written without being asked has a ticket that nobody knows.
         let ticket = Ticket(if early { u64::MAX } else { number });

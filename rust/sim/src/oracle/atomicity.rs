@@ -1,7 +1,8 @@
 //! All of a transaction or none, on all replicas.
 //!
 //! What is there must be exactly what an application asked to commit: no object is missing, no
-//! transaction is there whose commit was never asked for or was said to have failed.
+//! transaction is there whose commit was never asked for or was said to have failed. Of what is
+//! packed, the last revision of each object is left, unless it is a deletion, and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +32,8 @@ pub fn check(journal: &Journal, history: &History) -> Found {
             let text = format!("{tid} is there, transaction {label} was said to have failed");
             found.push(("what failed is not there", text));
         }
-        let mut wanted: Vec<Oid> = attempt.writes.iter().map(|(oid, _)| *oid).collect();
+        let wanted = attempt.writes.iter().map(|(oid, _)| *oid);
+        let mut wanted: Vec<Oid> = wanted.filter(|oid| history.is_kept(*oid, *tid)).collect();
         wanted.sort_unstable();
         let there = objects.remove(tid).unwrap_or_default();
         if there != wanted {

@@ -6,17 +6,18 @@
 
 use super::Found;
 use super::history::{History, Stored};
-use super::journal::{Journal, Value, Written};
+use super::journal::{Value, Written};
 
 /// Compares every revision with what its transaction was to write.
-pub fn check(journal: &Journal, history: &History) -> Found {
+pub fn check(history: &History) -> Found {
     let mut found = Found::new();
     for (oid, revisions) in &history.objects {
         for (tid, stored) in revisions {
             // Objects and transactions that nobody asked for are found elsewhere.
-            let Some(written) = history.written(journal, *oid, *tid) else { continue };
+            let Some(written) = history.written(*oid, *tid) else { continue };
             let label = history.transactions.get(tid).map(|transaction| transaction.label);
             let original = match written.value {
+                // It may be packed.
                 Value::Copy(tid) => revisions.get(&tid),
                 _ => None,
             };
@@ -43,7 +44,7 @@ fn is_right(
         Value::Nothing => stored.record.is_none(),
         Value::Copy(tid) => {
             stored.value_tid == Some(tid)
-                && original.is_some_and(|original| original.record == stored.record)
+                && original.is_none_or(|original| original.record == stored.record)
         }
     }
 }

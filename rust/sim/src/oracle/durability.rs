@@ -20,7 +20,7 @@ pub fn check(journal: &Journal, history: &History) -> Found {
             continue;
         }
         for (oid, _) in &attempt.writes {
-            if history.revision(*oid, tid).is_none() {
+            if history.is_kept(*oid, tid) && history.revision(*oid, tid).is_none() {
                 let text = format!("{oid} of transaction {label}, told to be {tid}, is not there");
                 found.push(("what was told is readable for ever", text));
             }

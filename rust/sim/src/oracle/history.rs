@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use neo_store::database::{CellRow, Loaded, Revision};
 use neo_store::{Reader, StoreError};
-use neo_wire::{NodeId, Oid, Partition, Tid};
+use neo_wire::{NodeId, Oid, PackOrder, Partition, Tid};
 
-use super::journal::{Journal, Written};
+use super::journal::{Journal, Value, Written};
 use crate::hosts::client::record::Record;
 
 /// A committed transaction.
@@ -37,6 +37,10 @@ pub struct History {
     pub objects: BTreeMap<Oid, BTreeMap<Tid, Stored>>,
     /// Every transaction.
     pub transactions: BTreeMap<Tid, Committed>,
+    /// Approved pack orders.
+    packs: Vec<PackOrder>,
+    /// What transactions that are there were to write, packed revisions included.
+    pub chains: BTreeMap<Oid, BTreeMap<Tid, Written>>,
 }
 
 /// A storage, by name.
@@ -65,10 +69,52 @@ impl History {
 
     /// What the transaction of this TID was to make of an object.
     #[must_use]
-    pub fn written(&self, journal: &Journal, oid: Oid, tid: Tid) -> Option<Written> {
-        let attempt = journal.attempt(self.transactions.get(&tid)?.label)?;
-        let (_, written) = attempt.writes.iter().find(|(written, _)| *written == oid)?;
-        Some(*written)
+    pub fn written(&self, oid: Oid, tid: Tid) -> Option<Written> {
+        self.chains.get(&oid)?.get(&tid).copied()
+    }
+
+    /// Finds out what transactions were to write.
+    pub fn link(&mut self, journal: &Journal) {
+        for (tid, transaction) in &self.transactions {
+            for (oid, written) in journal.attempt(transaction.label).iter().flat_map(|x| &x.writes)
+            {
+                self.chains.entry(*oid).or_default().insert(*tid, *written);
+            }
+        }
+    }
+
+    /// Up to where the history of an object is packed; zero if it is not.
+    #[must_use]
+    pub fn floor(&self, oid: Oid) -> Tid {
+        let concerns =
+            |order: &&PackOrder| order.oids.clone().is_none_or(|oids| oids.list().contains(&oid));
+        let tids = self.packs.iter().filter(concerns).map(|order| order.pack_tid);
+        tids.max().unwrap_or_default()
+    }
+
+    /// Up to where the history of any object is packed.
+    #[must_use]
+    pub fn highest_floor(&self) -> Tid {
+        self.packs.iter().map(|order| order.pack_tid).max().unwrap_or_default()
+    }
+
+    /// Whether the object exists from a revision on.
+    #[must_use]
+    pub fn exists(&self, oid: Oid, tid: Tid) -> bool {
+        match self.written(oid, tid).map(|written| written.value) {
+            Some(Value::Own) => true,
+            Some(Value::Copy(original)) => original < tid && self.exists(oid, original),
+            Some(Value::Nothing) | None => false,
+        }
+    }
+
+    /// Whether packs leave this revision.
+    #[must_use]
+    pub fn is_kept(&self, oid: Oid, tid: Tid) -> bool {
+        let floor = self.floor(oid);
+        let chain = self.chains.get(&oid);
+        let newest = chain.and_then(|chain| chain.range(..=floor).next_back());
+        tid > floor || newest.is_some_and(|(last, _)| *last == tid) && self.exists(oid, tid)
     }
 
     /// Reads everything from the readable cells.
@@ -89,6 +135,9 @@ impl History {
                     .get(&cell.nid)
                     .ok_or_else(|| format!("{} is in the table and nowhere else", cell.nid))?;
                 let part = Self::read(*reader, partition).map_err(|error| error.to_string())??;
+                let orders = reader.pack_orders(Tid::ZERO, &[partition]);
+                let orders = orders.map_err(|error| error.to_string())?;
+                history.packs.extend(orders.into_iter().filter(|x| x.approved == Some(true)));
                 match &first {
                     None => first = Some((part, name)),
                     Some((other, _)) if *other == part => {}

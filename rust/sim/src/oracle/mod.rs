@@ -102,13 +102,15 @@ impl Oracle {
     }
 
     /// Compares everything that was seen with what the databases hold at rest.
-    pub fn judge(&mut self, history: &History, partitions: u32) {
+    pub fn judge(&mut self, history: &mut History, partitions: u32) {
         let journal = &self.journal;
+        history.link(journal);
+        let history = &*history;
         let found = [
             durability::check(journal, history),
             atomicity::check(journal, history),
             updates::check(journal, history),
-            contents::check(journal, history),
+            contents::check(history),
             snapshots::check(journal, history),
             lists::check(journal, history, partitions),
             self.trains.check(history),

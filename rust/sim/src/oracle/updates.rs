@@ -13,12 +13,13 @@ use super::journal::Journal;
 /// Looks at the base of every revision and check.
 pub fn check(journal: &Journal, history: &History) -> Found {
     let mut found = Found::new();
-    for (oid, revisions) in &history.objects {
+    for (oid, revisions) in &history.chains {
         let mut previous = Tid::ZERO;
-        for tid in revisions.keys() {
-            let base = history.written(journal, *oid, *tid).map(|written| written.base);
-            if base.is_some_and(|base| base != previous) {
-                let text = format!("{oid} at {tid} is based on {base:?}, not {previous}");
+        for (tid, written) in revisions {
+            // What is deleted and packed never was.
+            let is_gone = !history.exists(*oid, previous) && !history.is_kept(*oid, previous);
+            if written.base != previous && !(is_gone && written.base == Tid::ZERO) {
+                let text = format!("{oid} at {tid} is based on {}, not {previous}", written.base);
                 found.push(("no update is lost", text));
             }
             previous = *tid;
@@ -27,7 +28,9 @@ pub fn check(journal: &Journal, history: &History) -> Found {
     for (tid, transaction) in &history.transactions {
         let Some(attempt) = journal.attempt(transaction.label) else { continue };
         for (oid, base) in &attempt.checks {
-            let current = history.before(*oid, *tid).map(|(serial, _)| serial);
+            let chain = history.chains.get(oid);
+            let current = chain.and_then(|chain| chain.range(..*tid).next_back());
+            let current = current.map(|(serial, _)| *serial);
             if current != Some(*base) {
                 let text = format!("{tid} needs {oid} at {base}, it was at {current:?}");
                 found.push(("what is checked is current", text));

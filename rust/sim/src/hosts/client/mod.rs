@@ -1,6 +1,7 @@
 //! An application: a client core, its cache, and threads that use them as an application does.
 
 mod lists;
+mod packs;
 mod publishing;
 pub mod record;
 mod threads;
@@ -39,6 +40,8 @@ pub struct Workload {
     pub partitions: u32,
     /// The client imposes the TIDs of its transactions.
     pub imports: bool,
+    /// Somebody packs now and then.
+    pub packs: bool,
 }
 
 /// What a thread asked to be reminded of.
@@ -69,6 +72,8 @@ pub struct ClientHost {
     publishing: Option<Publishing>,
     numbers: u64,
     quiet: bool,
+    /// A transaction with an imposed TID failed: no other one begins before those after it end.
+    broken: bool,
 }
 
 impl ClientHost {
@@ -88,6 +93,7 @@ impl ClientHost {
             publishing: None,
             numbers: 0,
             quiet: false,
+            broken: false,
         }
     }
 

@@ -63,6 +63,8 @@ pub(super) enum Task {
     List,
     /// Undoes a transaction.
     Undo,
+    /// Packs.
+    Pack,
 }
 
 /// What a transaction does to an account.
@@ -116,6 +118,8 @@ impl ClientHost {
     pub(super) fn think(&mut self, i: usize, turn: &mut Turn<'_>) {
         let was_imposing = std::mem::take(&mut self.threads[i]).imposed.is_some();
         if was_imposing {
+            // Those after it can not be committed.
+            self.broken = true;
             self.wake_queued(turn);
         }
         let delay = turn.random.time(Time(10), self.workload.think_max);
@@ -124,6 +128,7 @@ impl ClientHost {
 
     /// The thread has committed.
     pub(super) fn committed(&mut self, i: usize, turn: &mut Turn<'_>) {
+        self.threads[i].imposed = None;
         self.think(i, turn);
         if self.quiet {
             self.threads[i].step = Step::Over;
@@ -143,7 +148,9 @@ impl ClientHost {
             (0..count).map(|_| Oid(1 + turn.random.below(self.workload.objects))).collect();
         self.threads[i].to_load = chosen.into_iter().collect();
         let tasks = [Task::Look, Task::List, Task::Undo];
-        if !self.quiet && turn.random.one_in(5) {
+        if !self.quiet && self.workload.packs && turn.random.one_in(50) {
+            self.threads[i].task = Task::Pack;
+        } else if !self.quiet && turn.random.one_in(5) {
             self.threads[i].task = tasks[turn.random.index(tasks.len())];
         }
         if self.loads.last_tid().is_none() || turn.random.one_in(4) {
@@ -183,6 +190,7 @@ impl ClientHost {
             }
             Task::List => self.list(i, turn),
             Task::Undo => self.undo(i, turn),
+            Task::Pack => self.begin_transaction(i, turn),
         }
     }
 
@@ -281,7 +289,8 @@ impl ClientHost {
         let (serial, next) = found.as_ref().map_or((None, None), |found| (Some(found.0), found.1));
         let record = found.and_then(|(_, _, data)| Record::decode(&data));
         if let Some(conflict) = &thread.conflict {
-            if serial.is_none() {
+            // It may be packed already.
+            if serial.is_none() && !self.workload.packs {
                 let text = format!("{oid} has no revision {}", conflict.committed);
                 turn.oracle.violation("a conflict is with a revision that exists", text);
             }
@@ -339,6 +348,10 @@ impl ClientHost {
     }
 
     pub(super) fn begin_transaction(&mut self, i: usize, turn: &mut Turn<'_>) {
+        self.broken &= self.threads.iter().any(|thread| thread.imposed.is_some());
+        if self.broken {
+            return self.think(i, turn);
+        }
         let (key, label) = (self.number(), turn.oracle.journal.begin(turn.node));
         let imposed = self.workload.imports.then(|| self.next_imposed(turn));
         let padding = turn.random.index(self.workload.padding + 1);
@@ -359,7 +372,7 @@ impl ClientHost {
     fn wake_queued(&mut self, turn: &mut Turn<'_>) {
         let is_ahead = |other: &Thread, tid: Tid| {
             let is_before = other.imposed.is_some_and(|imposed| imposed < tid);
-            is_before && other.step != Step::Finishing
+            is_before && !matches!(other.step, Step::Finishing | Step::Publishing)
         };
         for i in 0..self.threads.len() {
             let Thread { step, imposed, task, .. } = self.threads[i];
@@ -367,16 +380,18 @@ impl ClientHost {
             match task {
                 _ if step != Step::Queued || waits => {}
                 Task::Undo => self.begun_undo(i, turn),
+                Task::Pack => self.pack(i, turn),
                 _ => self.write(i, turn),
             }
         }
     }
 
-    /// The TID that follows everything that is committed, or being imposed.
+    /// A TID that follows everything that is committed, or being imposed, and that no master gives
+    /// by itself: a client that does not know how a transaction ended would take it for its own.
     fn next_imposed(&self, turn: &Turn<'_>) -> Tid {
         let pending = self.threads.iter().filter_map(|thread| thread.imposed).max();
         let committed = self.loads.last_tid().max(Some(turn.oracle.journal.last_told()));
-        pending.max(committed).unwrap_or_default().next()
+        Tid((pending.max(committed).unwrap_or_default().0 | 0xf_ffff) + 1)
     }
 
     /// Writes what comes next, or votes.
