@@ -70,6 +70,7 @@ def test_addresses(nodes, masters):
         (ADDRESS, {"ca": "ca.pem"}, ValueError),
         (ADDRESS, {"ca": "a", "cert": "b", "key": "no such file"}, ValueError),
         (ADDRESS, {"cache_size": -1}, ValueError),
+        (ADDRESS, {"wait_timeout": -1}, ValueError),
         (ADDRESS, {"compress": "best"}, ValueError),
         (ADDRESS, {"compress": (1, 1)}, ValueError),
         (ADDRESS, {"no_such_option": 1}, TypeError),
@@ -110,6 +111,8 @@ def test_all_keys(opened, tmp_path):
         "read-only yes",
         "cache-size 3MB",
         "ignore-wrong-checksum on",
+        "pack-wait off",
+        "wait-timeout 1.5",
         f"logfile {tmp_path}/log",
         f"dynamic_master_list {tmp_path}/masters",
         *(f"{name} {tmp_path}/{name}" for name in ("ca", "cert", "key")),
@@ -120,6 +123,8 @@ def test_all_keys(opened, tmp_path):
         "read_only": True,
         "cache_size": 3 << 20,
         "ignore_wrong_checksum": True,
+        "pack_wait": False,
+        "wait_timeout": 1.5,
         "logfile": f"{tmp_path}/log",
         "dynamic_master_list": f"{tmp_path}/masters",
         **{name: f"{tmp_path}/{name}" for name in ("ca", "cert", "key")},
@@ -229,6 +234,13 @@ def test_credentials_of_the_environment(opened, monkeypatch, tmp_path):
     # Without TLS, the environment is not looked at.
     resolve_uri("neo://db@127.0.0.1:1")[0]()
     assert "ca" not in opened()
+
+
+def test_waiting_for_packs_is_the_default():
+    for options, wait in ({}, True), ({"pack_wait": None}, True), ({"pack_wait": False}, False):
+        storage = Storage(ADDRESS, "test", **options)
+        assert storage.app.wait_for_pack is wait
+        storage.close()
 
 
 def test_import_has_no_side_effect():

@@ -62,6 +62,65 @@ def test_without_master(own, storage):
         storage.tpc_begin(TransactionMetaData())
 
 
+def test_waiting_for_a_master_may_be_limited(own):
+    storage = own.open(wait_timeout=0.2)
+    storage.sync()
+    txn = begin(storage)
+    own.kill("m1")
+    for call in storage.sync, lambda: storage.tpc_begin(TransactionMetaData()):
+        with pytest.raises(NEOPrimaryMasterLost, match="no primary master after"):
+            call()
+    with pytest.raises(TransientError):
+        storage.tpc_vote(txn)
+    storage.tpc_abort(txn)
+    own.start_node("m1")
+    own.wait_state("RUNNING")
+    own.wait_for(lambda: _syncs(storage), "the storage is connected again")
+    storage.close()
+
+
+def _syncs(storage):
+    try:
+        storage.sync()
+    except TransientError:
+        return False
+    return True
+
+
+def test_sync_new_oid_and_begin_are_asked_again(own, storage):
+    """No error at all is told, whatever the moment at which the master is lost."""
+    oid = storage.new_oid()
+    serial = commit(storage, oid, z64, b"0")
+    stop = threading.Event()
+    errors = []
+
+    def work():
+        try:
+            while not stop.is_set():
+                storage.sync()
+                txn = begin(storage)
+                storage.tpc_abort(txn)
+                storage.new_oid()
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        own.kill("m1")
+        own.start_node("m1")
+        own.wait_state("RUNNING")
+        storage.sync()
+    stop.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert not errors
+    assert storage.load(oid) == (b"0", serial)
+
+
 @pytest.mark.parametrize("name", ["sync", "new_oid", "begin", "load"])
 def test_calls_wait_for_the_master(name, own, storage):
     oid = storage.new_oid()
@@ -95,10 +154,35 @@ def test_calls_wait_for_the_master(name, own, storage):
     assert storage.load(oid)[0] == (b"y" if name == "begin" else b"x")
 
 
+def test_many_storages_come_and_go_at_once(own, storage):
+    oid = storage.new_oid()
+    serial = commit(storage, oid, z64, b"x")
+    results = []
+
+    def work():
+        other = own.open()
+        try:
+            other.sync()
+            results.append(other.load(oid))
+            other.new_oid()
+        finally:
+            other.close()
+
+    threads = [threading.Thread(target=work) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert results == [(b"x", serial)] * 64
+    assert storage.load(oid) == (b"x", serial)
+
+
 def test_a_transaction_does_not_survive_its_master(own, storage):
     oid = storage.new_oid()
     txn = begin(storage)
     storage.store(oid, z64, b"x", "", txn)
+    # Until the master has answered the begin, another one can be asked.
+    storage.sync()
     own.kill("m1")
     own.start_node("m1")
     own.wait_state("RUNNING")

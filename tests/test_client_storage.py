@@ -433,6 +433,25 @@ def test_an_imposed_tid(client):
     assert end(storage, txn) == wanted
 
 
+def test_versions_do_not_exist(client):
+    """With and without assertions."""
+    storage = client()
+    with pytest.raises(AssertionError):
+        storage.load(z64, "version")
+
+
+def test_a_pack_in_the_future_is_one_of_now(client):
+    storage = client()
+    oid = storage.new_oid()
+    commit(storage, (oid, z64, b"x"))
+    last = storage.lastTransaction()
+    with pytest.raises(NEOStorageError):
+        storage.app.pack(following(last))
+    # The link to the master did not suffer from that.
+    storage.sync()
+    assert storage.lastTransaction() == last
+
+
 def test_oids_are_never_given_twice(client):
     storage = client()
     oids = set()
@@ -485,14 +504,6 @@ def test_iteration_is_bounded_by_what_was_committed_before(client):
     assert [record.tid for record in iterator] == tids[10:21]
     log = [entry["id"] for entry in storage.undoLog(1, 8)]
     assert log == tids[:-8:-1]
-
-
-def test_undo_of_what_is_unknown(client):
-    storage = client()
-    txn = begin(storage)
-    with pytest.raises(UndoError):
-        storage.undo(p64(1), txn)
-    storage.tpc_abort(txn)
 
 
 def test_undo_of_a_creation_that_changed_since(client):

@@ -2,10 +2,13 @@
 
 import os
 
+import zc.zlibstorage
 import ZODB.tests.util
 from cluster import Cluster
 from ZODB import DB
+from ZODB.DemoStorage import DemoStorage
 from ZODB.tests import testZODB
+from ZODB.tests.hexstorage import HexStorage
 from ZODB.tests.StorageTestBase import StorageTestBase
 
 
@@ -19,16 +22,26 @@ class ClusterTestCase(StorageTestBase):
         # Gives an empty folder.
         ZODB.tests.util.TestCase.setUp(self)
         self._clients = []
-        self.cluster = Cluster(os.path.abspath("cluster"), **self.topology)
-        self.cluster.start()
+        self._clusters = []
+        self.cluster = self.new_cluster("cluster")
         self.open()
+
+    def new_cluster(self, folder):
+        cluster = Cluster(os.path.abspath(folder), **self.topology)
+        self._clusters.append(cluster)
+        cluster.start()
+        return cluster
 
     def open(self, **options):
         """What suites call to open the storage again."""
-        self._storage = self.cluster.open(**options)
+        self._storage = self.wrap(self.cluster.open(**options))
+
+    def wrap(self, storage):
+        """What is tested: the storage, with something around it."""
+        return storage
 
     def _new_storage_client(self):
-        client = self.cluster.open()
+        client = self.wrap(self.cluster.open())
         self._clients.append(client)
         return client
 
@@ -37,10 +50,25 @@ class ClusterTestCase(StorageTestBase):
             client.close()
         self._close()
         try:
-            self.cluster.check()
+            for cluster in self._clusters:
+                cluster.check()
         finally:
-            self.cluster.close()
+            for cluster in self._clusters:
+                cluster.close()
             ZODB.tests.util.TestCase.tearDown(self)
+
+
+class CopyTestCase(ClusterTestCase):
+    """A test with the storage of another cluster, to copy to."""
+
+    def setUp(self):
+        super().setUp()
+        self._dst = self.new_dest()
+
+    def new_dest(self):
+        cluster = self.new_cluster(f"destination{len(self._clusters)}")
+        self._clients.append(self.wrap(cluster.open()))
+        return self._clients[-1]
 
 
 class DatabaseTestCase(ClusterTestCase, testZODB.ZODBTests):
@@ -53,3 +81,40 @@ class DatabaseTestCase(ClusterTestCase, testZODB.ZODBTests):
     def tearDown(self):
         self._db.close()
         ClusterTestCase.tearDown(self)
+
+
+class Hex:
+    """Records that are not what is stored."""
+
+    def wrap(self, storage):
+        return HexStorage(storage)
+
+
+class Zlib:
+    """The same, compressed."""
+
+    def wrap(self, storage):
+        return zc.zlibstorage.ZlibStorage(storage)
+
+
+class Changes:
+    """The changes of a demonstration."""
+
+    def wrap(self, storage):
+        return DemoStorage(changes=storage)
+
+    def _new_storage_client(self):
+        # It tells nobody about what others commit, whatever it is around.
+        raise NotImplementedError
+
+
+class Base(Changes):
+    """The base of a demonstration, whose changes are in memory."""
+
+    # As ZODB does: the storage of the changes has no limit, and no undo.
+    testOversizeNote = None
+    testLoadBeforeUndo = None
+    testUndoZombie = None
+
+    def wrap(self, storage):
+        return DemoStorage(base=storage)

@@ -10,8 +10,10 @@ from ZODB.tests import (
     HistoryStorage,
     IteratorStorage,
     MTStorage,
+    PackableStorage,
     PersistentStorage,
     ReadOnlyStorage,
+    RecoveryStorage,
     RevisionStorage,
     Synchronization,
     TransactionalUndoStorage,
@@ -24,42 +26,77 @@ TOPOLOGIES = {
 }
 
 
+class PackableUndoStorage(PackableStorage.PackableUndoStorage):
+    """As it is, but for its clock: nodes have that of the system, not one of the test."""
+
+    testPackUndoLog = PackableStorage.PackableUndoStorage.testPackUndoLog.__wrapped__
+
+
 class UndoStorage(
     TransactionalUndoStorage.TransactionalUndoStorage,
     ConflictResolution.ConflictResolvingTransUndoStorage,
 ):
-    """All that undoes. What packs too waits for packs."""
-
-    testPackAfterUndoDeletion = None
-    testPackAfterUndoManyTimes = None
-    testTransactionalUndoAfterPack = None
-    testTransactionalUndoAfterPackWithObjectUnlinkFromRoot = None
+    """All that undoes: the second one uses methods of the first."""
 
 
-MIXINS = (
+#: They expect a pack to remove objects that are not reachable any more, which it never does.
+NEED_GARBAGE_COLLECTION = ("testPackAllRevisions", "testPackWithGCOnDestinationAfterRestore")
+
+BASIC = (
     BasicStorage.BasicStorage,
     ConflictResolution.ConflictResolvingStorage,
     HistoryStorage.HistoryStorage,
     IteratorStorage.IteratorStorage,
     IteratorStorage.ExtendedIteratorStorage,
-    MTStorage.MTStorage,
-    PersistentStorage.PersistentStorage,
-    ReadOnlyStorage.ReadOnlyStorage,
     RevisionStorage.RevisionStorage,
     Synchronization.SynchronizedStorage,
+)
+
+#: What wrappers are tested with too.
+WRAPPED = (
+    *BASIC,
+    PackableStorage.PackableStorageWithOptionalGC,
+    PackableUndoStorage,
+    PersistentStorage.PersistentStorage,
+    RecoveryStorage.RecoveryStorage,
     UndoStorage,
+)
+
+ALL = (
+    *WRAPPED,
+    MTStorage.MTStorage,
+    ReadOnlyStorage.ReadOnlyStorage,
     testMVCCMappingStorage.MVCCTests,
 )
 
+#: What is around the storage, and what is tried with that.
+WRAPPERS = (
+    (None, ALL),
+    (cases.Hex, WRAPPED),
+    (cases.Zlib, WRAPPED),
+    (cases.Changes, BASIC),
+    (cases.Base, BASIC),
+)
+
+
+def _case(wrapper, suite, topology):
+    case = cases.ClusterTestCase
+    if suite is RecoveryStorage.RecoveryStorage:
+        case = cases.CopyTestCase
+    bases = (case, suite) if wrapper is None else (wrapper, case, suite)
+    left_out = {name: None for name in NEED_GARBAGE_COLLECTION if hasattr(suite, name)}
+    return bases, {**left_out, "topology": TOPOLOGIES[topology], "__module__": __name__}
+
 
 def _cases():
-    for name, topology in TOPOLOGIES.items():
-        attributes = {"topology": topology, "__module__": __name__}
-        for mixin in MIXINS:
-            bases = (cases.ClusterTestCase, mixin)
-            yield f"Test{name}{mixin.__name__}", bases, attributes
-        yield f"Test{name}ZODBTests", (cases.DatabaseTestCase,), attributes
+    for topology in TOPOLOGIES:
+        attributes = {"topology": TOPOLOGIES[topology], "__module__": __name__}
+        yield f"Test{topology}ZODBTests", (cases.DatabaseTestCase,), attributes
+        for wrapper, suites in WRAPPERS:
+            prefix = "" if wrapper is None else wrapper.__name__
+            for suite in suites:
+                yield f"Test{topology}{prefix}{suite.__name__}", *_case(wrapper, suite, topology)
 
 
 for _name, _bases, _attributes in _cases():
-    globals()[_name] = type(_name, _bases, dict(_attributes))
+    globals()[_name] = type(_name, _bases, _attributes)

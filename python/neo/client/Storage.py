@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from persistent.TimeStamp import TimeStamp
@@ -15,12 +15,13 @@ from ZODB.interfaces import (
     IStorage,
     IStorageCurrentRecordIteration,
     IStorageIteration,
+    IStorageRestoreable,
     IStorageUndoable,
     ReadVerifyingStorage,
 )
 from zope.interface import implementer
 
-from . import iterators, undo
+from . import restore
 from .app import Application
 from .exception import NEOStorageError
 from .reading import Reading
@@ -28,10 +29,6 @@ from .reading import Reading
 __all__ = ["Storage"]
 
 logger = logging.getLogger("NEO")
-
-
-def _not_there_yet(what: str) -> NEOStorageError:
-    return NEOStorageError(f"{what}: this part is not there yet")
 
 
 @implementer(
@@ -43,6 +40,7 @@ def _not_there_yet(what: str) -> NEOStorageError:
     IMultiCommitStorage,
     IPrefetchStorage,
     IStorageCurrentRecordIteration,
+    IStorageRestoreable,
 )
 class Storage(Reading, ConflictResolution.ConflictResolvingStorage, BaseStorage.BaseStorage):
     """A thin shell: the work is done by `neo._neo.Client`. Threads share it, and each
@@ -62,7 +60,8 @@ class Storage(Reading, ConflictResolution.ConflictResolvingStorage, BaseStorage.
     ) -> None:
         """`master_nodes`: addresses of masters, separated by blanks; `name`: of the cluster.
 
-        Options: cache_size, read_only, ignore_wrong_checksum, dynamic_master_list, ca, cert, key.
+        Options: cache_size, read_only, ignore_wrong_checksum, dynamic_master_list, ca, cert, key,
+        pack_wait, wait_timeout (in seconds).
         """
         if logfile:
             logger.warning("logfile is ignored: this part is not there yet")
@@ -83,7 +82,8 @@ class Storage(Reading, ConflictResolution.ConflictResolvingStorage, BaseStorage.
     # Reads
 
     def load(self, oid: bytes, version: str = "") -> tuple[bytes, bytes]:
-        assert not version, "versions do not exist any more"
+        if version:
+            raise AssertionError("versions do not exist any more")
         return self._client.load(oid)
 
     def loadBefore(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
@@ -145,27 +145,53 @@ class Storage(Reading, ConflictResolution.ConflictResolvingStorage, BaseStorage.
         return True
 
     def undo(self, transaction_id: bytes, transaction: Any) -> tuple[None, list[bytes]]:
-        return None, undo.undo(self.app, transaction_id, transaction)
+        return self.app.undo(transaction_id, transaction)
 
     def copyTransactionsFrom(self, source: Any, verbose: bool = False) -> None:
-        iterators.copy(source, self)
+        self.app.importFrom(self, source)
 
     importFrom = copyTransactionsFrom
+
+    def restore(
+        self,
+        oid: bytes,
+        serial: bytes,
+        data: bytes | None,
+        version: str,
+        prev_txn: bytes | None,
+        transaction: Any,
+    ) -> None:
+        restore.restore(self.app, oid, data, prev_txn, transaction)
 
     def pack(
         self,
         t: float | None = None,
         referencesf: Any = None,
+        *args: Any,
         wait: bool | None = None,
         days: float = 0,
         gc: bool | None = None,
-        oids: Any = None,
+        oids: Iterable[bytes] | None = None,
     ) -> None:
+        """Forgets the revisions that were not current any more `days` before `t`, in seconds since
+        the Unix epoch; by default, now. With `oids`, only those of some objects.
+
+        Garbage is never collected. `wait`: return when it is done, and not only decided. Without
+        its name, what follows `referencesf` is `wait` as for ZEO, or what ZODB's wrappers call
+        `gc`: then, they wait.
+        """
         if self._is_read_only:
             raise POSException.ReadOnlyError
+        if args:
+            given = wait, days, gc, oids
+            wait, days, gc, oids = args + given[len(args) :]
+            wait = wait or referencesf is not None
         if gc:
             raise NEOStorageError("a pack never collects garbage")
-        raise _not_there_yet("pack")
+        if referencesf is not None:
+            logger.warning("pack: garbage is not collected, referencesf is not used")
+        stop = tid_of_time((time.time() if t is None else t) - days * 86400)
+        self.app.pack(min(stop, self.app.last_tid), oids, wait)
 
     # Life
 

@@ -140,14 +140,34 @@ class Context:
         self.number: int | None = None
         self.votes: list[bytes] | None = None
         self.failure: Exception | None = None
-        #: What undos stored: a later one may have to merge with it.
+        #: What undos stored, and all that was stored since: a later one may have to merge with it.
         self.undone: dict[bytes, bytes | None] = {}
+        #: Objects that were committed elsewhere, with the revision that has the same data.
+        self.restored: dict[bytes, bytes | None] = {}
+
+
+class Restored:
+    """Serials of what was restored, for the next transactions: a hint, and of bounded size."""
+
+    LIMIT = 1 << 20
+
+    def __init__(self) -> None:
+        self._serials: dict[bytes, bytes] = {}
+        self._last = bytes(z64)
+
+    def get(self, oid: bytes) -> bytes:
+        return self._serials.get(oid) or bytes(z64)
+
+    def update(self, oids: Iterable[bytes], tid: bytes) -> None:
+        # After a truncation, serials would be those of the future.
+        if tid <= self._last or len(self._serials) > self.LIMIT:
+            self._serials.clear()
+        self._last = tid
+        self._serials.update(dict.fromkeys(oids, tid))
 
 
 class Application:
     """See the module."""
-
-    wait_for_pack = True
 
     def __init__(
         self,
@@ -161,8 +181,11 @@ class Application:
         ca: str | None = None,
         cert: str | None = None,
         key: str | None = None,
+        pack_wait: bool | None = None,
+        wait_timeout: float | None = None,
     ) -> None:
         self.name = name
+        self.wait_for_pack = True if pack_wait is None else bool(pack_wait)
         self.read_only = bool(read_only)
         self.compress = compression(compress)
         self.ignore_wrong_checksum = bool(ignore_wrong_checksum)
@@ -186,6 +209,7 @@ class Application:
             read_only=self.read_only,
             ignore_wrong_checksum=self.ignore_wrong_checksum,
             tls=(ca, cert, key) if ca and cert and key else None,
+            wait_timeout=wait_timeout or None,
         )
         _hook()
         self.past = _neo.Past(self.client)
@@ -196,6 +220,7 @@ class Application:
         self._cache = Cache(self.client, size)
         self._max_reconnections = math.inf
         self._transactions: dict[int, Context] = {}
+        self.restored = Restored()
 
     # Connection
 
@@ -312,6 +337,8 @@ class Application:
         context = self.context(transaction)
         if version:
             raise ValueError("versions do not exist any more")
+        if context.undone:
+            context.undone[oid] = data
         conflict = self.client.store(self.number(context), oid, serial, data)
         if conflict:
             self.resolve(context, conflict)
@@ -338,11 +365,16 @@ class Application:
                 oid, data, checked, base, committed, unpublished = conflict
                 if checked:
                     raise ReadConflictError(oid=oid, serials=(committed, base))
-                if unpublished:
-                    # What was committed is not visible yet.
-                    self.client.sync()
-                data = self._merge(context.storage, oid, data, base, committed)
-                conflict = self.client.store(self.number(context), oid, committed, data)
+                data_serial = context.restored.get(oid)
+                if oid not in context.restored:
+                    if unpublished:
+                        # What was committed is not visible yet.
+                        self.client.sync()
+                    data = self._merge(context.storage, oid, data, base, committed)
+                    if oid in context.undone:
+                        context.undone[oid] = data
+                number = self.number(context)
+                conflict = self.client.store(number, oid, committed, data, data_serial)
         except ConflictError as error:
             # An object is missing from now on.
             context.failure = error
@@ -361,6 +393,8 @@ class Application:
             else:
                 logger.info("conflict of %s with %s resolved", oid.hex(), committed.hex())
                 return merged
+            # The exception names the class, that a wrapper may have hidden.
+            data = storage._crs_untransform_record_data(data)
         raise ConflictError(oid=oid, serials=(committed, base), data=data or None)
 
     def tpc_vote(self, transaction: Any) -> list[bytes]:
@@ -377,13 +411,16 @@ class Application:
                 if not conflict:
                     break
                 self.resolve(context, conflict)
-            context.votes = votes
+            context.votes = [oid for oid in votes if oid not in context.restored]
         return context.votes
 
     def tpc_finish(self, transaction: Any, f: Callable[[bytes], object] | None = None) -> bytes:
         self.tpc_vote(transaction)
         context = self._transactions.pop(id(transaction))
-        return self.client.finish(self.number(context), f)
+        tid = self.client.finish(self.number(context), f)
+        if context.restored:
+            self.restored.update(context.restored, tid)
+        return tid
 
     def tpc_abort(self, transaction: Any) -> None:
         context = self._transactions.pop(id(transaction), None)
@@ -399,7 +436,12 @@ class Application:
         number = self.number(self.context(transaction))
         self.client.set_pack(number, tid, None if oids is None else list(oids))
 
-    def pack(self, tid: bytes, oids: Iterable[bytes] | None = None) -> None:
+    def pack(
+        self, tid: bytes, oids: Iterable[bytes] | None = None, wait: bool | None = None
+    ) -> None:
+        """Forgets, of all objects or of some, the revisions that were not current any more at
+        `tid`. Returns once storages did it, unless `wait` (by default `wait_for_pack`) is false.
+        """
         from . import TransactionMetaData
 
         if self.read_only:
@@ -416,9 +458,21 @@ class Application:
             order = self.tpc_finish(transaction)
         finally:
             self.tpc_abort(transaction)
-        if self.wait_for_pack:
+        if self.wait_for_pack if wait is None else wait:
             self.client.wait_for_pack(order)
             self._cache.clear()
+
+    # What is made of all that
+
+    def undo(self, undone_tid: bytes, transaction: Any) -> tuple[None, list[bytes]]:
+        from .undo import undo
+
+        return None, undo(self, undone_tid, transaction)
+
+    def importFrom(self, storage: Any, source: Any) -> None:
+        from .restore import copy
+
+        copy(source, storage)
 
 
 class MasterList:

@@ -11,7 +11,6 @@ from ZODB.utils import maxtid, z64
 from neo import _neo
 
 from .app import Application
-from .exception import NEOStorageError
 
 #: User, description, extension, whether it is packed, OIDs.
 Information = tuple[bytes, bytes, bytes, bool, list[bytes]]
@@ -109,31 +108,3 @@ def history(app: Application, oid: bytes, size: int, filter: Filter | None) -> l
         place += wanted
         if len(result) >= size or len(revisions) < wanted:
             return result
-
-
-def copy(source: Any, destination: Any) -> None:
-    """Copies all transactions of a storage to another one, that only has older ones."""
-    serials: dict[bytes, bytes] = {}
-    for transaction in source.iterator():
-        tid = transaction.tid
-        destination.tpc_begin(transaction, tid, transaction.status)
-        try:
-            for record in transaction:
-                oid = record.oid
-                base = serials.get(oid) or _current(destination, oid)
-                destination.store(oid, base, record.data, "", transaction)
-                serials[oid] = tid
-            if destination.tpc_vote(transaction):
-                raise NEOStorageError(f"conflicts while {tid.hex()} was copied")
-            if destination.tpc_finish(transaction) != tid:
-                raise NEOStorageError(f"{tid.hex()} was copied with another TID")
-        finally:
-            destination.tpc_abort(transaction)
-
-
-def _current(storage: Any, oid: bytes) -> bytes:
-    try:
-        serial: bytes = storage.getTid(oid)
-    except KeyError:
-        return bytes(z64)
-    return serial

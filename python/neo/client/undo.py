@@ -12,6 +12,7 @@ from .exception import (
     NEOUndoPackError,
     NEOUndoUnknownError,
 )
+from .undolog import last_pack
 
 NOT_FOUND = "Object not found while resolving undo conflict"
 MODIFIED = "Some data were modified by a later transaction"
@@ -39,7 +40,15 @@ def undo(app: Application, transaction_id: bytes, transaction: Any) -> list[byte
         raise
     except NEOStorageNotFoundError as error:
         raise UndoError("non-undoable transaction") from error
-    for oid, current, target, is_current in serials:
+    found = {serial[0]: serial for serial in serials}
+    creations = any(target is None and is_current for _, _, target, is_current in serials)
+    if creations and undone <= last_pack(app):
+        # What a pack left first would be lost: older storages do not know the difference.
+        raise UndoError("non-undoable transaction")
+    # As they are in the undone transaction; absent ones have nothing to undo.
+    oids = [oid for oid in oids if oid in found]
+    for oid in oids:
+        _, current, target, is_current = found[oid]
         if is_current:
             data = None if target is None else _revision(app, oid, target)
             conflict = app.client.store(number, oid, current, data, target)
@@ -52,7 +61,7 @@ def undo(app: Application, transaction_id: bytes, transaction: Any) -> list[byte
         if conflict:
             app.resolve(context, conflict)
     app.flush(context)
-    return [oid for oid, *_ in serials]
+    return oids
 
 
 def _revision(app: Application, oid: bytes, tid: bytes) -> bytes | None:
@@ -67,10 +76,14 @@ def _merge(
 ) -> bytes:
     """What the object becomes although it was changed after the undone transaction."""
     try:
+        committed: bytes | None
         if oid in context.undone:
             committed = context.undone[oid]
         else:
-            committed = app.client.load_revision(oid, current)[0]
+            # What this very transaction stored is not a revision yet.
+            committed = app.client.stored(app.number(context), oid)
+            if committed is None:
+                committed = app.client.load_revision(oid, current)[0]
         data = app.client.load_revision(oid, target)[0]
     except NEOStorageNotFoundError as error:
         raise UndoError(NOT_FOUND, oid) from error

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use neo_core::client::api::{
@@ -44,6 +45,8 @@ pub struct Options {
     pub ignore_wrong_checksum: bool,
     /// Certificates.
     pub tls: Option<Tls>,
+    /// How long a call may wait for a primary; none: for ever.
+    pub wait_timeout: Option<Duration>,
     /// Seed of the choice of cells.
     pub seed: u64,
 }
@@ -109,7 +112,11 @@ impl Application {
             write_buffer: options.write_buffer,
             max_reconnections: None,
         };
-        let client = Client::new(config, Entropy::new(options.seed));
+        let mut client = Client::new(config, Entropy::new(options.seed));
+        client.set_wait_timeout(options.wait_timeout.map(|timeout| {
+            // A time of no meaning is as good as none.
+            u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+        }));
         let inner = Inner {
             name: options.name.clone(),
             ignore_wrong_checksum: options.ignore_wrong_checksum,
@@ -411,6 +418,17 @@ impl Application {
             serials.extend(objects.0);
         }
         Ok(serials)
+    }
+
+    /// What a transaction stored for an object; none if that is no data, or not known any more.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub fn stored(&self, transaction: TransactionKey, oid: Oid) -> Result<Option<Bytes>, Error> {
+        match self.call(Request::Stored { transaction, oid }, &|| false)? {
+            Answer::Stored(data) => Ok(data),
+            _ => Err(Error::broken("a question about a store was answered by something else")),
+        }
     }
 
     /// Attaches a pack order.

@@ -95,6 +95,13 @@ pub enum Request {
         /// Of this transaction.
         transaction: TransactionKey,
     },
+    /// What the transaction stored for an object.
+    Stored {
+        /// In this transaction.
+        transaction: TransactionKey,
+        /// The object.
+        oid: Oid,
+    },
     /// Wait until every object written so far is stored, without voting.
     Flush {
         /// In this transaction.
@@ -172,6 +179,8 @@ pub enum Answer {
     Done,
     /// A transaction began.
     Begun(Ttid),
+    /// What was stored: none if it is no data, or not known any more.
+    Stored(Option<Bytes>),
     /// Resolve this, then ask again.
     Conflict(Box<Conflict>),
     /// Voted; the objects whose conflicts were resolved.

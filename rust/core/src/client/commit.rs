@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use neo_wire::{ErrorCode, NodeId, NodeState, Packet, Tid, Ttid};
+use neo_wire::{ErrorCode, NodeId, NodeState, PackRequest, Packet, Tid, Ttid};
 use tracing::{error, info};
 
 use super::api::{Answer, CallId, ClientError, Metadata, TransactionKey};
+use super::limits::{check_metadata, check_objects};
 use super::reads::error_of;
 use super::transaction::{DoneContent, Stage, Transaction, Waiting};
 use super::{Asked, Caller, Client, Context, Item};
@@ -22,11 +23,9 @@ impl Client {
         tid: Option<Tid>,
         cx: &mut Context<'_>,
     ) {
-        let mut transaction = match tid {
-            None => Transaction::new(),
-            Some(_) => Transaction::in_order(),
-        };
+        let mut transaction = Transaction::new();
         if tid.is_some() {
+            transaction.imposed = true;
             transaction.waiting = Some(Waiting::Begin(call));
         }
         self.transactions.insert(key, transaction);
@@ -64,6 +63,61 @@ impl Client {
         self.progress(key, cx);
     }
 
+    /// The link to the master was lost before it answered a begin.
+    pub(super) fn begin_lost(&mut self, key: TransactionKey, cx: &mut Context<'_>) {
+        match self.transactions.get(&key) {
+            None => {}
+            Some(transaction) if transaction.imposed => {
+                let text = "the link to the primary master was lost at the begin";
+                self.fail_begin(key, ClientError::Disconnected(text.into()), cx);
+            }
+            Some(_) => {
+                // Nothing was sent for it yet: it begins when there is a primary.
+                self.beginning.insert(key);
+                self.want_master(cx);
+            }
+        }
+    }
+
+    /// A transaction can not begin.
+    pub(super) fn fail_begin(
+        &mut self,
+        key: TransactionKey,
+        error: ClientError,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(transaction) = self.transactions.get_mut(&key) else {
+            return;
+        };
+        transaction.error.get_or_insert(error.clone());
+        if let Some(Waiting::Begin(call)) = transaction.waiting {
+            transaction.waiting = None;
+            self.answer(call, Err(error), cx);
+        }
+        self.progress(key, cx);
+    }
+
+    /// There is a primary again: begins what could not be.
+    pub(super) fn begin_again(&mut self, cx: &mut Context<'_>) {
+        for key in std::mem::take(&mut self.beginning) {
+            if self.transactions.contains_key(&key) {
+                self.ask_master(Packet::AskBeginTransaction { tid: None }, Asked::Begin(key), cx);
+            }
+        }
+    }
+
+    /// Attaches a pack order.
+    pub(super) fn set_pack(
+        &mut self,
+        key: TransactionKey,
+        pack: PackRequest,
+    ) -> Result<(), ClientError> {
+        let transaction = self.transactions.get_mut(&key).ok_or(ClientError::UnknownTransaction)?;
+        check_objects(pack.oids.as_ref().map_or(0, Vec::len))?;
+        transaction.pack = Some(pack);
+        Ok(())
+    }
+
     /// The application wants to know the TTID.
     pub(super) fn ttid(&mut self, call: CallId, key: TransactionKey, cx: &mut Context<'_>) {
         let result = match self.transactions.get_mut(&key) {
@@ -96,6 +150,10 @@ impl Client {
             self.answer(call, Err(ClientError::UnknownTransaction), cx);
             return;
         };
+        if let Err(error) = check_metadata(&metadata) {
+            self.answer(call, Err(error), cx);
+            return;
+        }
         transaction.metadata = metadata;
         transaction.waiting = Some(Waiting::Vote(call));
         self.progress(key, cx);
@@ -444,6 +502,7 @@ impl Client {
         if let Some(waiting) = &transaction.waiting {
             self.answer(waiting.call(), Err(ClientError::UnknownTransaction), cx);
         }
+        self.beginning.remove(&key);
         self.unqueue(|asked| asked.transaction() == Some(key));
         let Some(ttid) = transaction.ttid else { return };
         for nid in transaction.live_nodes() {

@@ -18,6 +18,7 @@ use neo_wire::{Oid, Packet, Ptid, Tid};
 use tracing::info;
 
 use super::api::{CallId, ClientError, Copy, TransactionKey};
+use super::limits::{check_metadata, check_objects, check_write};
 use super::transaction::{Stage, Transaction, Waiting};
 use super::{Asked, Client, Context};
 
@@ -48,7 +49,15 @@ impl Client {
             self.answer(call, Err(broken_chain()), cx);
             return;
         }
-        let mut transaction = Transaction::in_order();
+        let checked = check_metadata(&metadata)
+            .and_then(|()| check_objects(writes.len()))
+            .and_then(|()| writes.iter().try_for_each(check_write));
+        if let Err(error) = checked {
+            self.answer(call, Err(error), cx);
+            return;
+        }
+        let mut transaction = Transaction::new();
+        transaction.imposed = true;
         transaction.waiting = Some(Waiting::Copy(call));
         transaction.metadata = metadata;
         for write in writes {

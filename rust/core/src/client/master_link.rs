@@ -6,9 +6,9 @@ use tracing::{info, warn};
 
 use super::api::{Answer, CallId, ClientError, Identity, Request};
 use super::reads::error_of;
-use super::transaction::{Stage, Waiting};
-use super::{Asked, Client, Context, Item};
-use crate::io::ConnectionId;
+use super::transaction::Stage;
+use super::{Asked, Client, Context, Item, WAIT_TIMER};
+use crate::io::{ConnectionId, Output};
 use crate::primary_search::Identification;
 
 /// How far the link is.
@@ -36,6 +36,10 @@ impl Client {
     pub(super) fn want_master(&mut self, cx: &mut Context<'_>) {
         if !self.search.is_started() {
             self.attempts = 0;
+        }
+        if let (Some(timeout), None) = (self.wait_timeout, self.wait_limit) {
+            self.wait_limit = Some(cx.now.monotonic_ms.saturating_add(timeout));
+            cx.out.push(Output::SetTimer { timer: WAIT_TIMER, delay_ms: timeout });
         }
         self.search.start(cx.now, &mut self.links, cx.out);
     }
@@ -103,6 +107,17 @@ impl Client {
         }
     }
 
+    /// Somebody may have waited for a primary long enough.
+    pub(super) fn waited(&mut self, cx: &mut Context<'_>) {
+        if self.wait_limit.is_none_or(|limit| cx.now.monotonic_ms < limit) {
+            return;
+        }
+        self.wait_limit = None;
+        let seconds = self.wait_timeout.unwrap_or_default() / 1000;
+        let text = format!("no primary master after {seconds} s");
+        self.fail_waiting(&ClientError::MasterLost(text), cx);
+    }
+
     /// Counts a failed attempt; after the limit, who waits is told.
     pub(super) fn attempt_failed(&mut self, cx: &mut Context<'_>) {
         self.attempts += 1;
@@ -123,6 +138,9 @@ impl Client {
         }
         for (call, _) in std::mem::take(&mut self.waiting) {
             self.answer(call, Err(error.clone()), cx);
+        }
+        for key in std::mem::take(&mut self.beginning) {
+            self.fail_begin(key, error.clone(), cx);
         }
     }
 
@@ -161,9 +179,11 @@ impl Client {
         for (call, request) in std::mem::take(&mut self.waiting) {
             self.call(call, request, cx);
         }
+        self.wait_limit = None;
         for key in std::mem::take(&mut self.recovering) {
             self.recover(key, cx);
         }
+        self.begin_again(cx);
     }
 
     fn is_table_operational(&self) -> bool {
@@ -322,8 +342,10 @@ impl Client {
         self.publications.retain(|item| !matches!(item, Item::Reconciled));
         let storages: Vec<_> = self.storages.keys().copied().collect();
         for (key, transaction) in &mut self.transactions {
+            let is_being_begun = transaction.ttid.is_none() && !transaction.imposed;
             // The master forgets what it was not asked to commit.
-            if !matches!(transaction.stage, Stage::Finishing | Stage::Recovering) {
+            if !is_being_begun && !matches!(transaction.stage, Stage::Finishing | Stage::Recovering)
+            {
                 let text = "the link to the primary master was lost during the transaction";
                 transaction.error.get_or_insert(ClientError::Disconnected(text.into()));
             }
@@ -338,18 +360,7 @@ impl Client {
     /// A request to the master that was lost, and what is to be done about it.
     pub(super) fn master_request_lost(&mut self, asked: Asked, cx: &mut Context<'_>) {
         match asked {
-            Asked::Begin(key) => {
-                let Some(transaction) = self.transactions.get_mut(&key) else {
-                    return;
-                };
-                let text = "the link to the primary master was lost at the begin";
-                let error = ClientError::Disconnected(text.into());
-                transaction.error.get_or_insert(error.clone());
-                if let Some(Waiting::Begin(call)) = transaction.waiting {
-                    transaction.waiting = None;
-                    self.answer(call, Err(error), cx);
-                }
-            }
+            Asked::Begin(key) => self.begin_lost(key, cx),
             Asked::FailedVote(key) => {
                 let Some(transaction) = self.transactions.get_mut(&key) else {
                     return;

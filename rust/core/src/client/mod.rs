@@ -8,6 +8,7 @@ pub mod api;
 pub mod cache;
 mod commit;
 mod copies;
+mod limits;
 pub mod loads;
 mod master_link;
 mod publications;
@@ -36,6 +37,9 @@ use crate::table::Table;
 
 /// The timer of the search of the primary; storages have theirs from 0 to 2^32.
 const SEARCH_TIMER: TimerId = TimerId(1 << 32);
+
+/// The timer of calls that wait for a primary.
+const WAIT_TIMER: TimerId = TimerId((1 << 32) + 1);
 
 /// How a client is set up.
 #[derive(Debug, Clone)]
@@ -123,6 +127,12 @@ pub struct Client {
     /// Transactions whose outcome is to be asked once there is a primary.
     recovering: BTreeSet<TransactionKey>,
     copies: Copies,
+    /// Transactions to begin once there is a primary.
+    beginning: BTreeSet<TransactionKey>,
+    /// Milliseconds that a call may wait for a primary; none: for ever.
+    wait_timeout: Option<u64>,
+    /// When who waits for a primary is told that there is none.
+    wait_limit: Option<u64>,
     reads: BTreeMap<ReadId, Read>,
     next_read: u64,
     /// Requests that will not be answered, to be dealt with before the step ends.
@@ -160,6 +170,9 @@ impl Client {
             touched: BTreeSet::new(),
             recovering: BTreeSet::new(),
             copies: Copies::default(),
+            beginning: BTreeSet::new(),
+            wait_timeout: None,
+            wait_limit: None,
             reads: BTreeMap::new(),
             next_read: 0,
             lost_requests: VecDeque::new(),
@@ -195,6 +208,11 @@ impl Client {
         self.config.max_reconnections = limit;
     }
 
+    /// Milliseconds that a call may wait for a primary; none: for ever.
+    pub fn set_wait_timeout(&mut self, timeout_ms: Option<u64>) {
+        self.wait_timeout = timeout_ms;
+    }
+
     fn answer(&mut self, call: CallId, result: Result<Answer, ClientError>, cx: &mut Context<'_>) {
         if self.calls.remove(&call) {
             cx.out.push(Output::Own(Effect::Return { call, result }));
@@ -213,11 +231,12 @@ impl Client {
             Request::Ttid { transaction } => self.ttid(call, transaction, cx),
             Request::Flush { transaction } => self.flush(call, transaction, cx),
             Request::Pack { transaction, pack } => {
-                let result = match self.transactions.get_mut(&transaction) {
-                    Some(transaction) => {
-                        transaction.pack = Some(pack);
-                        Ok(Answer::Done)
-                    }
+                let result = self.set_pack(transaction, pack).map(|()| Answer::Done);
+                self.answer(call, result, cx);
+            }
+            Request::Stored { transaction, oid } => {
+                let result = match self.transactions.get(&transaction) {
+                    Some(transaction) => Ok(Answer::Stored(transaction.stored(oid))),
                     None => Err(ClientError::UnknownTransaction),
                 };
                 self.answer(call, result, cx);
@@ -296,6 +315,8 @@ impl Client {
         self.transactions.clear();
         self.forget_copies();
         self.recovering.clear();
+        self.beginning.clear();
+        self.wait_limit = None;
         self.reads.clear();
         self.lost_requests.clear();
         self.touched.clear();
@@ -395,7 +416,9 @@ impl Node for Client {
             }
             Input::Closed { connection } => self.gone(connection, cx),
             Input::Timer { timer } => {
-                if !self.search.on_timer(timer, now, &mut self.links, cx.out) {
+                if timer == WAIT_TIMER {
+                    self.waited(cx);
+                } else if !self.search.on_timer(timer, now, &mut self.links, cx.out) {
                     self.storage_timer(timer, cx);
                 }
             }

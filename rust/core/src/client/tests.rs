@@ -4,6 +4,7 @@ mod commit;
 mod conflicts;
 mod copies;
 mod life;
+mod limits;
 mod loads;
 mod master;
 mod publications;

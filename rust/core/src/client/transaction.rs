@@ -23,8 +23,6 @@ pub struct Pending {
 /// A write that every node answered.
 #[derive(Debug)]
 pub struct Done {
-    /// Place in the list of objects of the transaction.
-    pub order: u64,
     /// The revision it was based on.
     pub base: Tid,
     /// What it was: data is only kept within a limit.
@@ -96,13 +94,15 @@ impl Waiting {
 pub struct Transaction {
     /// Unknown until the master answers.
     pub ttid: Option<Ttid>,
+    /// It was begun with a TID to have: that can not be asked again.
+    pub imposed: bool,
     /// Writes waiting for answers.
     pub pending: BTreeMap<Oid, Pending>,
     /// Writes that are done.
     pub done: BTreeMap<Oid, Done>,
-    orders: u64,
-    /// Its objects in the order they were written, if that is to be their order.
-    order: Option<Vec<Oid>>,
+    /// Places of the objects in the list of the transaction: where they were last written or, for
+    /// one of the past, first.
+    orders: BTreeMap<Oid, u32>,
     attempts: u32,
     /// Uncompressed bytes of data in `pending`.
     pub pending_bytes: usize,
@@ -139,10 +139,10 @@ impl Transaction {
     pub fn new() -> Self {
         Self {
             ttid: None,
+            imposed: false,
             pending: BTreeMap::new(),
             done: BTreeMap::new(),
-            orders: 0,
-            order: None,
+            orders: BTreeMap::new(),
             attempts: 0,
             pending_bytes: 0,
             done_bytes: 0,
@@ -161,12 +161,6 @@ impl Transaction {
         }
     }
 
-    /// The same for one of the past, whose objects are to stay in the order they are written.
-    #[must_use]
-    pub fn in_order() -> Self {
-        Self { order: Some(Vec::new()), ..Self::new() }
-    }
-
     /// Takes a write in; the last one of an object wins. False if there is nothing to send: a
     /// check of an object that is written anyway.
     pub fn add(&mut self, write: Write) -> bool {
@@ -178,12 +172,6 @@ impl Transaction {
                 self.conflicts.insert(oid, base);
             }
             return false;
-        }
-        let known = self.pending.contains_key(&oid)
-            || self.done.contains_key(&oid)
-            || self.resolved.contains_key(&oid);
-        if let Some(order) = self.order.as_mut().filter(|_| !known) {
-            order.push(oid);
         }
         if let Some(former) = self.pending.remove(&oid) {
             self.pending_bytes -= former.write.content.len();
@@ -215,8 +203,10 @@ impl Transaction {
             self.unlocked.insert(oid);
         }
         self.pending_bytes -= write.content.len();
+        // A storage that gives up what an undo stored does not return its data.
+        let is_undo = write.data_serial.is_some();
         let content = match write.content {
-            Content::Data { record, .. } if self.done_bytes + record.len() < limit => {
+            Content::Data { record, .. } if is_undo || self.done_bytes + record.len() < limit => {
                 self.done_bytes += record.len();
                 DoneContent::Data(Some(record))
             }
@@ -224,8 +214,7 @@ impl Transaction {
             Content::Deleted => DoneContent::Deleted,
             Content::Checked => DoneContent::Checked,
         };
-        self.orders += 1;
-        self.done.insert(oid, Done { order: self.orders, base: write.base, content });
+        self.done.insert(oid, Done { base: write.base, content });
     }
 
     /// Notes a conflict that a storage reports. False if it is dealt with already.
@@ -247,6 +236,9 @@ impl Transaction {
         self.unlocked.remove(&oid);
         self.pending_bytes += write.content.len();
         self.attempts += 1;
+        if !self.imposed || !self.orders.contains_key(&oid) {
+            self.orders.insert(oid, self.attempts);
+        }
         let (attempt, expected) = (self.attempts, BTreeSet::new());
         self.pending.insert(oid, Pending { write, attempt, expected, locked: false });
     }
@@ -301,16 +293,33 @@ impl Transaction {
         self.nodes.iter().filter(|(_, live)| !**live).map(|(nid, _)| *nid)
     }
 
-    /// The list of the transaction: objects in the order they were done, or written.
+    /// Objects in the order they were written: the list of the transaction.
     #[must_use]
     pub fn oids(&self) -> Vec<Oid> {
-        if let Some(order) = &self.order {
-            return order.clone();
+        let mut oids: Vec<Oid> = self.done.keys().copied().collect();
+        oids.sort_unstable_by_key(|oid| self.orders.get(oid));
+        oids
+    }
+
+    /// Number of objects it writes or checks, with another one.
+    #[must_use]
+    pub fn count_with(&self, oid: Oid) -> usize {
+        self.orders.len() + usize::from(!self.orders.contains_key(&oid))
+    }
+
+    /// What it stored for an object, if that is data and still there.
+    #[must_use]
+    pub fn stored(&self, oid: Oid) -> Option<Bytes> {
+        if let Some(pending) = self.pending.get(&oid) {
+            return match &pending.write.content {
+                Content::Data { record, .. } => Some(record.clone()),
+                _ => None,
+            };
         }
-        let mut oids: Vec<(u64, Oid)> =
-            self.done.iter().map(|(oid, done)| (done.order, *oid)).collect();
-        oids.sort_unstable();
-        oids.into_iter().map(|(_, oid)| oid).collect()
+        match &self.done.get(&oid)?.content {
+            DoneContent::Data(data) => data.clone(),
+            _ => None,
+        }
     }
 
     /// What the cache gets at commit: every object but those only checked.

@@ -5,6 +5,7 @@ use neo_wire::{Digest, NodeId, NodeState, Oid, Packet, Tid, Ttid};
 use tracing::{debug, info};
 
 use super::api::{Answer, CallId, ClientError, Content, TransactionKey, Write};
+use super::limits::{check_objects, check_write};
 use super::reads::error_of;
 use super::transaction::{DoneContent, Stage, Waiting};
 use super::{Asked, Client, Context};
@@ -28,6 +29,11 @@ impl Client {
             return;
         }
         let oid = write.oid;
+        let count = transaction.count_with(oid);
+        if let Err(error) = check_write(&write).and_then(|()| check_objects(count)) {
+            self.answer(call, Err(error), cx);
+            return;
+        }
         if transaction.add(write) && transaction.ttid.is_some() {
             self.send_write(key, oid, cx);
         }

@@ -18,6 +18,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use neo_client::records::Compress;
@@ -111,11 +112,12 @@ fn raise_not_found(oid: Id) -> impl FnOnce(Failure) -> PyErr {
 
 #[pymethods]
 impl Client {
-    /// `compress` is the level of zlib, 0 for its default, -1 not to compress.
+    /// `compress` is the level of zlib, 0 for its default, -1 not to compress; `wait_timeout`:
+    /// seconds that a call may wait for a primary master.
     #[new]
     #[pyo3(signature = (
         name, masters, *, compress=0, cache_size=20 << 20, write_buffer=20 << 20,
-        read_only=false, ignore_wrong_checksum=false, tls=None,
+        read_only=false, ignore_wrong_checksum=false, tls=None, wait_timeout=None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn new(
@@ -128,6 +130,7 @@ impl Client {
         read_only: bool,
         ignore_wrong_checksum: bool,
         tls: Option<(PathBuf, PathBuf, PathBuf)>,
+        wait_timeout: Option<f64>,
     ) -> PyResult<Self> {
         let masters = masters
             .iter()
@@ -143,6 +146,10 @@ impl Client {
             .map(|(ca, cert, key)| py.detach(|| Tls::open(&ca, &cert, &key)))
             .transpose()
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let wait_timeout = wait_timeout
+            .map(Duration::try_from_secs_f64)
+            .transpose()
+            .map_err(|error| PyValueError::new_err(format!("wait_timeout: {error}")))?;
         let options = Options {
             name,
             masters,
@@ -152,6 +159,7 @@ impl Client {
             read_only,
             ignore_wrong_checksum,
             tls,
+            wait_timeout,
             seed: RandomState::new().hash_one(0),
         };
         logs::start(py)?;
@@ -324,6 +332,18 @@ impl Client {
         let conflict =
             call(py, |interrupted| application.flush(TransactionKey(transaction), interrupted))?;
         Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
+    }
+
+    /// What a transaction stored for an object; None if that is no data, or not known any more.
+    fn stored<'py>(
+        &self,
+        py: Python<'py>,
+        transaction: u64,
+        oid: Id,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let application = self.application(py)?;
+        let data = call(py, |_| application.stored(TransactionKey(transaction), oid.oid()))?;
+        Ok(data.map(|data| PyBytes::new(py, &data)))
     }
 
     /// For each object that a transaction wrote: its current revision, the one to go back to, and

@@ -40,6 +40,7 @@ impl Cluster {
             read_only: config.direction == Direction::Export,
             ignore_wrong_checksum: false,
             tls: daemon::tls(&config.link)?,
+            wait_timeout: None,
             seed: std::process::id().into(),
         };
         let application = Application::new(options).map_err(daemon::failed)?;
