@@ -1,6 +1,6 @@
 """The storage for ZODB."""
 
-import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -21,6 +21,8 @@ from ZODB.interfaces import (
 )
 from zope.interface import implementer
 
+from neo import _neo
+
 from . import restore
 from .app import Application
 from .exception import NEOStorageError
@@ -28,7 +30,6 @@ from .reading import Reading
 
 __all__ = ["Storage"]
 
-logger = logging.getLogger("NEO")
 
 
 @implementer(
@@ -64,7 +65,7 @@ class Storage(Reading, ConflictResolution.ConflictResolvingStorage, BaseStorage.
         pack_wait, wait_timeout (in seconds).
         """
         if logfile:
-            logger.warning("logfile is ignored: this part is not there yet")
+            _neo.set_logfile(os.path.expanduser(logfile))
         self.app = _app or Application(master_nodes, name, compress, **options)
         self._client = self.app.client
         self._cache = self.app._cache

@@ -29,6 +29,9 @@ __all__ = ["TXN_PACK_DESC", "Application"]
 #: Description of the transactions that carry a pack order and nothing else.
 TXN_PACK_DESC = b"IStorage.pack"
 
+# As soon as the library is there, signals of logs do not kill the process.
+_neo.watch_signals()
+
 DEFAULT_CACHE_SIZE = 20 << 20
 
 #: OIDs asked at once.

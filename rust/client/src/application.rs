@@ -10,7 +10,7 @@ use neo_core::client::api::{
 };
 use neo_core::client::loads::{Loads, Wanted};
 use neo_core::client::{Client, Config};
-use neo_core::io::Entropy;
+use neo_core::io::{Entropy, Node as _};
 use neo_net::Tls;
 use neo_wire::{Address, NodeId, Oid, PackRequest, Packet, Tid};
 
@@ -120,7 +120,7 @@ impl Application {
         let inner = Inner {
             name: options.name.clone(),
             ignore_wrong_checksum: options.ignore_wrong_checksum,
-            engine: Mutex::new(Engine::new(client, options.tls.clone())),
+            engine: Mutex::new(Engine::new(client, &options.name, options.tls.clone())),
             kick_leader: Kick::new()?,
             kick_background: Kick::new()?,
             idle: Condvar::new(),
@@ -156,6 +156,13 @@ impl Application {
 
     pub(crate) fn new_transaction(&self) -> TransactionKey {
         TransactionKey(self.inner.transactions.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What it knows and does, in lines of text (spec tools.md 10).
+    #[must_use]
+    pub fn dump(&self) -> String {
+        let state = self.inner.engine.lock().client.dump();
+        format!("client of {}\n{state}", self.inner.name)
     }
 
     /// Who is told about what other clients commit; the last one wins.

@@ -10,6 +10,7 @@ use neo_core::client::Client;
 use neo_core::client::api::{Answer, CallId, ClientError, Effect, Event, Publication};
 use neo_core::io::{ConnectionId, Input, Node, Now, Output, TimerId};
 use neo_net::Tls;
+use neo_net::packets::{Identity, Tap};
 use neo_wire::Address;
 use tracing::debug;
 
@@ -61,6 +62,7 @@ pub struct Engine {
     /// Every decision.
     pub client: Client,
     tls: Option<Tls>,
+    identity: Arc<Identity>,
     origin: Instant,
     sockets: BTreeMap<ConnectionId, Socket>,
     /// Connections that are over for the core, but have something to send.
@@ -78,9 +80,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Around a client that was just made.
+    /// Around a client of this cluster that was just made.
     #[must_use]
-    pub fn new(client: Client, tls: Option<Tls>) -> Self {
+    pub fn new(client: Client, cluster: &str, tls: Option<Tls>) -> Self {
         Self {
             leader: Leader::Nobody(Instant::now()),
             has_threads: false,
@@ -88,6 +90,7 @@ impl Engine {
             closed: false,
             client,
             tls,
+            identity: Identity::new(cluster),
             origin: Instant::now(),
             sockets: BTreeMap::new(),
             lingering: Vec::new(),
@@ -183,6 +186,7 @@ impl Engine {
             .and_then(|address| Socket::connect(address, self.tls.as_ref()));
         match socket {
             Ok(mut socket) => {
+                socket.show(Tap::new(&self.identity, address.to_string()));
                 if socket.announce() {
                     self.inputs.push_back(Input::Connected { connection });
                 }

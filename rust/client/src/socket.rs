@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use neo_net::link::Side;
+use neo_net::packets::Tap;
 use neo_net::{Link, LinkError, Tls};
 use neo_wire::Message;
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
@@ -72,6 +73,11 @@ impl Socket {
     #[must_use]
     pub fn stream(&self) -> Arc<TcpStream> {
         self.stream.clone()
+    }
+
+    /// Shows what passes to the log.
+    pub fn show(&mut self, tap: Option<Box<Tap>>) {
+        self.link.show(tap);
     }
 
     /// Queues a packet; [`Socket::flush`] sends it.

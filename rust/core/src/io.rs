@@ -155,6 +155,11 @@ pub trait Node {
 
     /// Handles one input completely. No input makes it panic, save a broken invariant of ours.
     fn handle(&mut self, now: Now, input: Input<Self::Event>, out: &mut Outputs<Self::Effect>);
+
+    /// What it knows and does, in lines of text for who looks for what is wrong (spec tools.md 10).
+    fn dump(&self) -> String {
+        String::new()
+    }
 }
 
 /// For nodes without events or effects of their own.

@@ -7,6 +7,7 @@ pub mod client;
 pub mod ctl;
 pub mod database;
 pub mod dates;
+mod dump;
 pub mod io;
 pub mod links;
 pub mod master;

@@ -8,6 +8,7 @@ use neo_wire::packet::Kind;
 use neo_wire::{Address, ErrorCode, Message, Packet};
 use tracing::{debug, info, warn};
 
+use crate::dump::Dump;
 use crate::io::{ConnectionId, Output, Outputs};
 
 /// A request of ours that is not answered yet.
@@ -67,6 +68,17 @@ pub struct Lost<R> {
 impl<R> Default for Links<R> {
     fn default() -> Self {
         Self { links: BTreeMap::new(), opened: 0 }
+    }
+}
+
+impl<R: std::fmt::Debug> Links<R> {
+    /// Connections and what is asked there.
+    pub(crate) fn dump(&self, dump: &mut Dump) {
+        dump.list("connections", self.links.iter().map(|(id, link)| (id.0, link.established)));
+        let pending = self.links.iter().flat_map(|(id, link)| {
+            link.pending.iter().map(|(msg_id, request)| (id.0, msg_id, &request.context))
+        });
+        dump.list("requests without answer", pending);
     }
 }
 

@@ -6,6 +6,7 @@
 //! both this shell and a blocking client need of sockets.
 
 pub mod link;
+pub mod packets;
 pub mod shell;
 pub mod socket;
 pub mod tls;

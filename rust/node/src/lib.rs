@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 mod error;
 pub mod logging;
+mod systemd;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -33,8 +34,15 @@ pub fn run(argv: Vec<OsString>) -> i32 {
 
 /// Tells the outcome of a command and gives its status.
 fn finish(program: &str, result: Result<(), RunError>) -> i32 {
-    let Err(error) = result else { return 0 };
+    let Err(error) = result else {
+        logging::close(None);
+        return 0;
+    };
     let (text, status) = error.report(program);
+    logging::close((status != 0).then_some(&text));
+    if text.is_empty() {
+        return status;
+    }
     let printed = match status {
         _ if text.is_empty() => Ok(()),
         0 => print(&mut io::stdout(), &text),

@@ -8,7 +8,9 @@ mod command;
 mod _neo {
     use std::ffi::OsString;
     use std::io::{stderr, stdout};
+    use std::path::PathBuf;
 
+    use pyo3::exceptions::PyOSError;
     use pyo3::prelude::*;
 
     use crate::{client, command};
@@ -31,6 +33,18 @@ mod _neo {
         let signal = py.import("signal")?;
         signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?))?;
         Ok(py.detach(|| command::run(argv, neo_node::run, &mut stdout(), &mut stderr())))
+    }
+
+    /// Logs everything to this file too, from now on, in the whole process.
+    #[pyfunction]
+    fn set_logfile(py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        py.detach(|| client::set_logfile(&path)).map_err(PyOSError::new_err)
+    }
+
+    /// From now on, signals of logs do not kill the process.
+    #[pyfunction]
+    fn watch_signals() -> PyResult<()> {
+        client::watch_signals().map_err(PyOSError::new_err)
     }
 
     /// Closes every client and waits for their threads.

@@ -133,6 +133,11 @@ impl Message {
     }
 }
 
+/// Appends the arguments of a packet alone, as an array: what logs keep (spec tools.md 11.4).
+pub fn encode_body(packet: &Packet, out: &mut BytesMut) {
+    packet.encode_arguments(out);
+}
+
 /// Appends a packet with its message identifier.
 pub fn encode_message(msg_id: u32, packet: &Packet, out: &mut BytesMut) {
     write_array_header(out, 3);

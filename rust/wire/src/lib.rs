@@ -25,7 +25,7 @@ pub use codec::DecodeError;
 pub use collections::{Map, OidList};
 pub use digest::Digest;
 pub use enums::{CellState, ClusterState, ErrorCode, NodeState, NodeType};
-pub use framer::{FrameError, Framer, HANDSHAKE, Message, encode_message};
+pub use framer::{FrameError, Framer, HANDSHAKE, Message, encode_body, encode_message};
 pub use ids::{NodeId, Oid, Partition, Ptid, Tid, Timestamp, Ttid};
 pub use packet::{ArgumentSchema, Kind, Packet, PacketSchema};
 pub use packet::{PackRecord, RelockConflict, StoredData};

@@ -16,6 +16,7 @@ mod view;
 use neo_wire::{Address, ErrorCode, NodeId, NodeInfo, NodeState, NodeType, Packet, Text, Value};
 use tracing::{error, info};
 
+use crate::dump::Dump;
 use crate::io::{ConnectionId, Exit, Input, Node, Now, Output, Outputs, TimerId};
 use crate::links::{Incoming, Links, Lost};
 use crate::primary_search::PrimarySearch;
@@ -330,6 +331,14 @@ impl Admin {
 impl Node for Admin {
     type Event = Event;
     type Effect = Effect;
+
+    fn dump(&self) -> String {
+        let mut dump = Dump::default();
+        dump.value("cluster", &self.view.state);
+        self.links.dump(&mut dump);
+        self.view.dump(&mut dump);
+        dump.finish()
+    }
 
     fn handle(&mut self, now: Now, input: Input<Event>, out: &mut Outputs<Effect>) {
         match input {

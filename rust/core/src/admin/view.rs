@@ -6,6 +6,7 @@ use neo_wire::{CellChange, ClusterState, NodeId, NodeInfo, NodeType};
 use neo_wire::{NodeState, Packet, Ptid, RowList};
 
 use super::health::Health;
+use crate::dump::Dump;
 use crate::nodes::NodeDirectory;
 use crate::partition_table::{PartitionTable, TableError};
 
@@ -22,6 +23,14 @@ pub(super) struct View {
 }
 
 impl View {
+    pub(super) fn dump(&self, dump: &mut Dump) {
+        dump.list("nodes", self.node_list(None));
+        let storages = self.node_list(Some(NodeType::Storage));
+        let states = storages.iter().filter_map(|node| Some((node.nid?, node.state)));
+        let version = (self.table.ptid(), self.table.num_replicas());
+        dump.table(version, &self.table.rows(), &states.collect());
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.state == Some(ClusterState::Stopping)
     }

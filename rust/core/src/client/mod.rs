@@ -29,6 +29,7 @@ use self::reads::{Read, ReadId};
 use self::storages::StorageLink;
 
 use self::transaction::Transaction;
+use crate::dump::Dump;
 use crate::io::{ConnectionId, Entropy, Input, Node, Now, Output, Outputs, TimerId};
 use crate::links::{Incoming, Links};
 use crate::pacing::Pacing;
@@ -399,6 +400,19 @@ impl Client {
 impl Node for Client {
     type Event = Event;
     type Effect = Effect;
+
+    fn dump(&self) -> String {
+        let mut dump = Dump::default();
+        dump.value("identity", &self.identity);
+        self.links.dump(&mut dump);
+        dump.list("nodes", self.nodes.values());
+        let states = self.nodes.iter().map(|(nid, node)| (*nid, node.state)).collect();
+        let version = (self.table.ptid(), self.table.num_replicas());
+        dump.table(version, self.table.rows(), &states);
+        dump.list("calls", &self.calls);
+        dump.list("transactions", &self.transactions);
+        dump.finish()
+    }
 
     fn handle(&mut self, now: Now, input: Input<Event>, out: &mut Outputs<Effect>) {
         let mut cx = Context { now, out };

@@ -30,6 +30,7 @@ mod verification;
 use neo_wire::{Address, ClusterState, NodeState, NodeType, Packet, Ptid, Tid, Timestamp, Ttid};
 use tracing::info;
 
+use crate::dump::Dump;
 use crate::io::{ConnectionId, Entropy, Exit, Input, Node, Nothing, Now, Output, Outputs, TimerId};
 use crate::links::Links;
 use crate::nodes::{MonotonicClock, NodeDirectory, NodeKey};
@@ -353,6 +354,19 @@ impl Master {
 impl Node for Master {
     type Event = Nothing;
     type Effect = Effect;
+
+    fn dump(&self) -> String {
+        let mut dump = Dump::default();
+        dump.value("phase", &(self.phase, self.cluster_state));
+        self.links.dump(&mut dump);
+        dump.list("nodes", self.nodes.iter().map(|(_, record)| record.info()));
+        let storages = self.nodes.of_type(NodeType::Storage);
+        let states = storages.filter_map(|(_, node)| Some((node.nid()?, node.info().state)));
+        let version = (self.table.ptid(), self.table.num_replicas());
+        dump.table(version, &self.table.rows(), &states.collect());
+        self.transactions.dump(&mut dump);
+        dump.finish()
+    }
 
     fn handle(&mut self, now: Now, input: Input<Nothing>, out: &mut Outputs<Effect>) {
         if self.phase == Phase::Ended {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use neo_wire::{NodeId, Oid, Packet, Partition, Ptid, Tid, Ttid};
 
 use super::Asker;
+use crate::dump::Dump;
 use crate::io::Entropy;
 use crate::nodes::NodeKey;
 use crate::tid_allocation::{NoTidLeft, next_tid};
@@ -101,6 +102,12 @@ impl Default for Transactions {
 }
 
 impl Transactions {
+    pub(super) fn dump(&self, dump: &mut Dump) {
+        dump.list("transactions", &self.pending);
+        dump.list("delayed requests", &self.delayed);
+        dump.value("last oid, last tid", &(self.last_oid, self.last_tid));
+    }
+
     /// Forgets everything, but not the TTIDs that were given.
     pub fn reset(&mut self) {
         *self = Self { last_ttid: self.last_ttid, ..Self::default() };

@@ -31,6 +31,7 @@ use self::queues::{DelayedRead, DelayedWrite, Requester};
 use self::transaction::Transaction;
 use self::undo::UndoQuestion;
 use crate::database::{self, CellRow, Configuration, JobResult, Query, WriteJob};
+use crate::dump::Dump;
 use crate::io::{ConnectionId, Exit, Input, Node, Now, Output, Outputs, TimerId};
 use crate::links::{Incoming, Links};
 use crate::primary_search::PrimarySearch;
@@ -311,6 +312,23 @@ impl Storage {
 impl Node for Storage {
     type Event = Event;
     type Effect = Effect;
+
+    fn dump(&self) -> String {
+        let mut dump = Dump::default();
+        dump.value("phase", &(&self.phase, self.cluster_state));
+        self.links.dump(&mut dump);
+        dump.list("nodes", self.nodes.values());
+        let states = self.nodes.iter().map(|(nid, node)| (*nid, node.state)).collect();
+        let version = (self.table.ptid(), self.table.num_replicas());
+        dump.table(version, self.table.rows(), &states);
+        dump.list("transactions", &self.transactions);
+        dump.list("read locks", &self.read_locks);
+        dump.list("write locks", &self.write_locks);
+        dump.list("delayed writes", &self.write_queue);
+        dump.list("delayed reads", &self.read_queue);
+        dump.value("database writes in progress", &self.writing);
+        dump.finish()
+    }
 
     fn handle(&mut self, now: Now, input: Input<Event>, out: &mut Outputs<Effect>) {
         let mut cx = Context { now, out };

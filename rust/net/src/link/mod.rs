@@ -14,6 +14,7 @@ use neo_wire::{FrameError, Framer, HANDSHAKE, Message, Packet, encode_message};
 
 pub use queue::{Queue, SLICES};
 
+use crate::packets::Tap;
 use crate::tls::Tls;
 use session::Session;
 
@@ -47,6 +48,7 @@ pub struct Link {
     framer: Framer,
     output: Queue,
     tls: Option<Box<Session>>,
+    tap: Option<Box<Tap>>,
 }
 
 impl Link {
@@ -69,13 +71,22 @@ impl Link {
     }
 
     fn start(session: Option<Session>) -> Self {
-        let mut link =
-            Self { framer: Framer::new(), output: Queue::default(), tls: session.map(Box::new) };
+        let mut link = Self {
+            framer: Framer::new(),
+            output: Queue::default(),
+            tls: session.map(Box::new),
+            tap: None,
+        };
         link.append(|out| out.extend_from_slice(&HANDSHAKE));
         if let Some(session) = &mut link.tls {
             session.start(&mut link.output);
         }
         link
+    }
+
+    /// Shows what passes to the log, if there is one.
+    pub fn show(&mut self, tap: Option<Box<Tap>>) {
+        self.tap = tap;
     }
 
     /// Whether the connection exists for the upper layers: at once without TLS, after its
@@ -127,7 +138,11 @@ impl Link {
     /// The connection must be closed; the same error is returned for ever.
     #[allow(clippy::should_implement_trait)] // an iterator would end where this one waits
     pub fn next(&mut self) -> Result<Option<Message>, LinkError> {
-        Ok(self.framer.next()?)
+        let message = self.framer.next()?;
+        if let (Some(tap), Some(message)) = (&mut self.tap, &message) {
+            tap.received(message.msg_id, &message.packet);
+        }
+        Ok(message)
     }
 
     /// How many bytes are received that [`Link::next`] has not given.
@@ -137,6 +152,9 @@ impl Link {
 
     /// Queues a packet.
     pub fn send(&mut self, msg_id: u32, packet: &Packet) {
+        if let Some(tap) = &mut self.tap {
+            tap.sent(msg_id, packet);
+        }
         self.append(|out| encode_message(msg_id, packet, out));
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -37,6 +38,7 @@ pub struct Driver<N: Node, X> {
     stopping: bool,
     exit: Option<Exit>,
     exit_flush_ms: u64,
+    heartbeat_ms: Option<u64>,
     /// Nothing is waited for any more.
     pub(super) exit_now: bool,
 }
@@ -58,7 +60,7 @@ where
     ) -> Result<Self, ShellError> {
         let listener = listener.map(TcpListener::from_std).transpose()?;
         let stop = STOP_SIGNALS.iter().filter(|_| config.stop_signals);
-        let others = config.signals.iter().copied().map(SignalKind::from_raw);
+        let others = config.dump_signals.iter().copied().map(SignalKind::from_raw);
         let signals = stop
             .copied()
             .chain(others)
@@ -79,6 +81,7 @@ where
             stopping: false,
             exit: None,
             exit_flush_ms: config.exit_flush_ms,
+            heartbeat_ms: config.heartbeat_ms,
             exit_now: false,
             sockets: Sockets::new(config, listener, shared.clone()),
             shared,
@@ -88,6 +91,7 @@ where
     /// Gives its first input to the node.
     pub fn start(&mut self) {
         self.sockets.again.push(Source::Signals);
+        self.heartbeat();
         self.give(Input::Start);
     }
 
@@ -177,12 +181,33 @@ where
     pub fn stop(&mut self) {
         if !std::mem::replace(&mut self.stopping, true) {
             info!("asked to stop");
+            self.effects.stopping();
             return self.give(Input::Stop);
         }
         warn!("asked to stop again: what was going on is left");
         let exit = Exit::Failure("stopped before it had finished".into());
         self.exit.get_or_insert(exit);
         self.exit_now = true;
+    }
+
+    /// Tells that the loop runs, and when to tell it again.
+    pub fn heartbeat(&mut self) {
+        if let Some(period_ms) = self.heartbeat_ms {
+            self.effects.heartbeat();
+            self.sockets.timers.set(Timer::Heartbeat, self.clock.monotonic_ms() + period_ms);
+        }
+    }
+
+    /// The state of the node and of its connections, in lines of text.
+    pub fn dump(&self) -> String {
+        format!("{}\n{}", self.sockets.dump(), self.node.dump())
+    }
+
+    /// Tells what the node was when an invariant broke.
+    pub fn broken(&mut self, cause: &str) {
+        // The state that broke it may not even be shown.
+        let state = catch_unwind(AssertUnwindSafe(|| self.dump()));
+        self.effects.broken(cause, &state.unwrap_or_default());
     }
 
     pub fn signals(&mut self) {
@@ -198,7 +223,7 @@ where
             if STOP_SIGNALS.iter().any(|kind| kind.as_raw_value() == number) {
                 self.stop();
             } else {
-                self.call_effects(|effects, context| effects.signal(number, context));
+                info!("{}", self.dump());
             }
         }
     }

@@ -23,9 +23,15 @@ pub trait Effects<N: Node> {
         let _ = context;
     }
 
-    /// One of [`super::ShellConfig::signals`] was received.
-    fn signal(&mut self, number: i32, context: &mut Context<'_, N::Event>) {
-        let _ = (number, context);
+    /// The loop runs: called every [`super::ShellConfig::heartbeat_ms`].
+    fn heartbeat(&mut self) {}
+
+    /// The node was asked to stop for the first time.
+    fn stopping(&mut self) {}
+
+    /// An invariant is broken: what the node was. The process ends right after.
+    fn broken(&mut self, cause: &str, state: &str) {
+        let _ = (cause, state);
     }
 }
 

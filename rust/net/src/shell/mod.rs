@@ -30,6 +30,7 @@ use tracing::error;
 pub use effects::{Context, Effects, NoEffects};
 pub use wake::Handle;
 
+use crate::packets::Identity;
 use crate::socket::listen;
 use crate::tls::Tls;
 use driver::Driver;
@@ -60,8 +61,12 @@ pub struct ShellConfig {
     pub tls: Option<Tls>,
     /// Whether SIGTERM and SIGINT ask the node to stop. A second one ends the process at once.
     pub stop_signals: bool,
-    /// Numbers of other signals, given to [`Effects::signal`].
-    pub signals: Vec<i32>,
+    /// Numbers of signals that ask for a dump of the state to the log.
+    pub dump_signals: Vec<i32>,
+    /// How the log names the node.
+    pub identity: Arc<Identity>,
+    /// How often [`Effects::heartbeat`] is called, in milliseconds; none: never.
+    pub heartbeat_ms: Option<u64>,
     /// A connection is closed when more bytes than this wait for it, or are received and not
     /// handled.
     pub queue_limit: usize,
@@ -77,7 +82,9 @@ impl Default for ShellConfig {
             listen: None,
             tls: None,
             stop_signals: true,
-            signals: Vec::new(),
+            dump_signals: Vec::new(),
+            identity: Arc::default(),
+            heartbeat_ms: None,
             queue_limit: 256 * 1024 * 1024,
             silent_limit: 512,
             exit_flush_ms: 5000,
@@ -118,8 +125,8 @@ impl<E: Send + 'static> Shell<E> {
         Handle::new(self.shared.clone())
     }
 
-    /// Runs the node to its end on this thread. A broken invariant of the node aborts the process:
-    /// it would be unsafe to go on, and useless to wait.
+    /// Runs the node to its end on this thread. A broken invariant of the node ends the process
+    /// with status 1: it would be unsafe to go on, and useless to wait.
     ///
     /// # Errors
     /// [`ShellError::Start`]
@@ -144,8 +151,9 @@ impl<E: Send + 'static> Shell<E> {
                 .copied()
                 .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
                 .unwrap_or("unknown");
-            error!(cause, "an invariant is broken: the process aborts");
-            std::process::abort()
+            driver.broken(cause);
+            error!(cause, "an invariant is broken: the process ends");
+            std::process::exit(1)
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Every connection, and who is to be served next.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::connection::{Connection, End, State};
 use super::timers::{Timer, Timers};
 use super::wake::{Shared, Source, waker};
 use crate::link::{Link, Side};
+use crate::packets::Tap;
 use crate::socket::{connect, set_options};
 
 /// Connections accepted in a row before others are served.
@@ -103,7 +105,8 @@ impl<E: Send + 'static> Sockets<E> {
 
     fn accepted(&mut self, stream: TcpStream, peer: SocketAddr) {
         let link = Link::new(self.config.tls.as_ref(), Side::Accepting).map_err(End::from);
-        let link = link.and_then(|link| {
+        let link = link.and_then(|mut link| {
+            link.show(Tap::new(&self.config.identity, peer.to_string()));
             set_options(&stream)?;
             Ok(link)
         });
@@ -148,6 +151,8 @@ impl<E: Send + 'static> Sockets<E> {
             Ok(link) => (link, None),
             Err(error) => (Link::plain(), Some(error.into())),
         };
+        let mut link = link;
+        link.show(Tap::new(&self.config.identity, peer.clone()));
         let mut connection = Connection::connecting(Box::pin(connect(address)), link, peer, waker);
         connection.ended = ended;
         self.connections.insert(id, connection);
@@ -227,6 +232,22 @@ impl<E: Send + 'static> Sockets<E> {
         {
             self.busy.push_back(id);
         }
+    }
+
+    /// A line for each connection, for who looks for what is wrong.
+    pub fn dump(&self) -> String {
+        let mut text = format!("connections: {}", self.connections.len());
+        for (id, connection) in &self.connections {
+            let direction = if id.is_opened() { "to" } else { "from" };
+            let (queued, state) = (connection.link.queued(), connection.state);
+            // Writing to a String does not fail.
+            let _ = write!(
+                text,
+                "\n{direction} {}: {state:?}, {queued} bytes to write",
+                connection.peer
+            );
+        }
+        text
     }
 
     /// Whether something can be done without waiting.

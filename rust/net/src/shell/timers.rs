@@ -15,6 +15,8 @@ pub enum Timer {
     Accept,
     /// The end of the process does not wait any more.
     Exit,
+    /// [`super::ShellConfig::heartbeat_ms`] have passed.
+    Heartbeat,
 }
 
 /// Deadlines, in milliseconds of the monotonic clock.

@@ -81,6 +81,7 @@ where
                 Timer::Closing(id) => self.sockets.closing_timeout(id, now_ms),
                 Timer::Accept => self.sockets.accept(now_ms),
                 Timer::Exit => self.exit_now = true,
+                Timer::Heartbeat => self.heartbeat(),
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::{RunError, logging};
 /// Runs the command with the words that follow its name.
 pub(super) fn main(args: &[OsString]) -> Result<(), RunError> {
     let config = AdminConfig::load(args)?;
-    logging::init(config.node.link.logfile.as_deref())?;
+    daemon::start_log(&config.node)?;
     info!(?config, "Configuration loaded");
     run_node(config)
 }
@@ -43,7 +43,7 @@ fn run_node(config: AdminConfig) -> Result<(), RunError> {
     let host = identity::host();
     let admin = admin.with_mail(Some(mail_config(&monitor, &host)));
     let effects = AdminEffects { list, smtp: monitor.smtp, host, handle: shell.handle() };
-    let exit = shell.run(admin, effects).map_err(daemon::failed)?;
+    let exit = daemon::run(shell, admin, effects)?;
     daemon::finish(exit)
 }
 
@@ -83,8 +83,7 @@ impl Effects<Admin> for AdminEffects {
     fn effect(&mut self, effect: Effect, _context: &mut Context<'_, Event>) {
         match effect {
             Effect::SaveMasters(masters) => self.list.save(&masters),
-            // Records are written at once.
-            Effect::FlushLog => {}
+            Effect::FlushLog => logging::file::flush(),
             Effect::Report(report) => log_report(&report),
             Effect::Mail(mail) => self.send(mail),
         }

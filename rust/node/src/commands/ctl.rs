@@ -20,7 +20,7 @@ pub(super) fn main(args: &[OsString]) -> Result<(), RunError> {
     let config = CtlConfig::load(args)?;
     // Otherwise stderr is for the reason of a failure alone: scripts match it.
     if let Some(logfile) = &config.link.logfile {
-        logging::init(Some(logfile))?;
+        logging::init_at_once(logfile)?;
     }
     run_command(config)
 }

@@ -17,7 +17,7 @@ use crate::{RunError, logging};
 /// Runs the command with the words that follow its name.
 pub(super) fn main(args: &[OsString]) -> Result<(), RunError> {
     let config = MasterConfig::load(args)?;
-    logging::init(config.node.link.logfile.as_deref())?;
+    daemon::start_log(&config.node)?;
     info!(?config, "Configuration loaded");
     run_node(config)
 }
@@ -45,7 +45,7 @@ fn run_node(config: MasterConfig) -> Result<(), RunError> {
     // Seeded by the system: only the choice of identifiers depends on it.
     let entropy = Entropy::new(RandomState::new().hash_one(std::process::id()));
     let master = Master::new(config, entropy);
-    let exit = shell.run(master, MasterEffects { list }).map_err(daemon::failed)?;
+    let exit = daemon::run(shell, master, MasterEffects { list })?;
     daemon::finish(exit)
 }
 
@@ -57,8 +57,7 @@ impl Effects<Master> for MasterEffects {
     fn effect(&mut self, effect: Effect, _context: &mut Context<'_, Nothing>) {
         match effect {
             Effect::SaveMasters(masters) => self.list.save(&masters),
-            // Records are written at once.
-            Effect::FlushLog => {}
+            Effect::FlushLog => logging::file::flush(),
         }
     }
 }

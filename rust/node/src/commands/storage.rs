@@ -16,9 +16,9 @@ use tracing::{info, warn};
 use self::database::Database;
 use super::daemon;
 use super::master_list::MasterList;
+use crate::RunError;
 use crate::config::StorageConfig;
 use crate::config::storage::Database as DatabaseConfig;
-use crate::{RunError, logging};
 
 /// Bytes of stores that may wait in memory for their vote.
 const MEMORY_LIMIT: usize = 64 << 20;
@@ -26,7 +26,7 @@ const MEMORY_LIMIT: usize = 64 << 20;
 /// Runs the command with the words that follow its name.
 pub(super) fn main(args: &[OsString]) -> Result<(), RunError> {
     let config = StorageConfig::load(args)?;
-    logging::init(config.node.link.logfile.as_deref())?;
+    daemon::start_log(&config.node)?;
     info!(?config, "Configuration loaded");
     run_node(config)
 }
@@ -109,7 +109,7 @@ fn serve(
     );
     let database = Database::start(writer, reader, shell.handle(), list)?;
     let failure = database.failure();
-    let exit = shell.run(storage, database).map_err(daemon::failed)?;
+    let exit = daemon::run(shell, storage, database)?;
     match failure.take() {
         Some(sentence) => Err(RunError::Failed(sentence)),
         None => daemon::finish(exit),

@@ -4,7 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Zoned;
+
 use super::ConfigError;
+use super::date;
 use super::options::{CommandSpec, Kind, OptionSpec, Positional};
 use super::settings::Settings;
 use super::value;
@@ -38,8 +41,6 @@ pub enum From {
     Epoch(f64),
     /// Seconds before now, more than 0.
     Ago(f64),
-    /// A date in human form.
-    Date(String),
 }
 
 /// What `neolog` is asked.
@@ -47,6 +48,8 @@ pub enum From {
 pub struct LogConfig {
     /// Detail of packets.
     pub packets: PacketDetail,
+    /// Whether each row is a JSON object.
+    pub json: bool,
     /// Whether lines are coloured by severity.
     pub color: bool,
     /// Format of dates, as of strftime. Empty: no date.
@@ -97,6 +100,7 @@ pub fn spec() -> CommandSpec {
                 .value_name("TIME"),
             OptionSpec::flag("cluster", "node column: cluster/NID").short('C'),
             OptionSpec::flag("no-nid", "node column: name of the file").short('N'),
+            OptionSpec::flag("json", "a JSON object by line"),
         ],
         positionals: vec![Positional {
             several: true,
@@ -126,6 +130,7 @@ impl LogConfig {
                 (false, true) => PacketDetail::Body,
                 (false, false) => PacketDetail::Header,
             },
+            json: settings.flag("json")?,
             color: settings.flag("color")?,
             date: settings.text("date")?.unwrap_or_default(),
             follow: if settings.flag("follow")? { period } else { None },
@@ -163,7 +168,7 @@ fn from(text: &str) -> Result<From, String> {
     Ok(match value::number(text) {
         Ok(seconds) if seconds < 0. => From::Ago(-seconds),
         Ok(seconds) => From::Epoch(seconds),
-        Err(_) => From::Date(text.to_owned()),
+        Err(_) => From::Epoch(date::parse(text, &Zoned::now())?),
     })
 }
 

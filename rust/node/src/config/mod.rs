@@ -6,6 +6,7 @@
 pub mod admin;
 mod check;
 pub mod ctl;
+mod date;
 mod error;
 pub mod ini;
 pub mod log;

@@ -40,6 +40,8 @@ pub struct NodeConfig {
     pub dynamic_master_list: Option<PathBuf>,
     /// NID to ask for, signed as on the wire; for tests.
     pub nid: Option<i32>,
+    /// What waits in the log at a normal end is not written.
+    pub discard_log: bool,
     /// Logs and TLS.
     pub link: LinkConfig,
 }
@@ -86,6 +88,7 @@ pub(super) fn node_options(defaults: NodeDefaults) -> Vec<OptionSpec> {
         OptionSpec::new("nid", Kind::Integer, "force the node identifier (for tests)").short('i'),
     ];
     options.extend(link_options());
+    options.push(OptionSpec::flag("discard-log", "forget the log backlog at a normal end"));
     options
         .push(OptionSpec::flag("check", "print the values in effect and their origin, and exit"));
     options
@@ -127,6 +130,7 @@ impl NodeConfig {
             bind: bind.ok_or_else(|| settings.reject("bind", "value is empty"))?,
             dynamic_master_list: settings.path("dynamic-master-list")?,
             nid: settings.integer("nid")?,
+            discard_log: settings.flag("discard-log")?,
             link: LinkConfig::new(settings)?,
         })
     }

@@ -1,47 +1,139 @@
-//! Logs (spec tools.md 11).
+//! Logs (spec tools.md 10, 11).
 //!
 //! - stderr gets records of level WARNING and above, always.
-//! - The file of `-l/--logfile`, if any, gets records of level DEBUG and above in the same form, as
-//!   plain text, appended and written at once. It is not yet the SQLite database that `neolog`
-//!   reads: packets are not in it, and nothing waits in memory. An existing SQLite file is refused
-//!   rather than damaged.
+//! - The file of `-l/--logfile`, if any, gets everything, packets included. It is an SQLite
+//!   database that `neolog` reads. What is not urgent waits in memory ([`backlog`]), and a thread
+//!   writes it ([`file`]): a disk that is slow, full or broken never stops a node.
 //!
-//! A record is a line per line of its message, in local time:
+//! On stderr, a record is a line per line of its message, in local time:
 //! `YYYY-MM-DD HH:MM:SS.ffff LEVEL     NEO        [        module:line] message key=value`.
 
+mod backlog;
+mod bell;
+mod database;
+pub mod file;
+pub(crate) mod protocol;
 mod record;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io::{self, Write};
+use std::path::Path;
 
-use tracing::{Event, Subscriber, span};
+use tracing::{Event, Level, Metadata, Subscriber, span};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{FilterFn, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::RunError;
-use record::{Fields, Record};
-
-/// First bytes of an SQLite file.
-const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
+pub use bell::dump_signals;
+pub use record::Fields;
+use record::{Record, level_number};
 
 /// Sets up the logs of this process, once and for all.
 ///
 /// # Errors
-/// The log file cannot be opened, or logs are already set up.
+/// The log file is not a log, or logs are already set up.
 pub fn init(logfile: Option<&Path>) -> Result<(), RunError> {
-    let file = logfile.map(LogFile::open).transpose().map_err(RunError::Failed)?;
-    let file = file.map(|file| Lines(file).with_filter(LevelFilter::DEBUG));
     let subscriber = tracing_subscriber::registry()
         .with(Lines(Stderr).with_filter(LevelFilter::WARN))
-        .with(file);
+        .with(to_file());
     tracing::subscriber::set_global_default(subscriber)
-        .map_err(|error| RunError::Failed(format!("logs: {error}")))
+        .map_err(|error| RunError::Failed(format!("logs: {error}")))?;
+    open(logfile, false)
+}
+
+/// For a command that ends soon: nothing is said on stderr, and everything is written at once.
+///
+/// # Errors
+/// As [`init`].
+pub fn init_at_once(logfile: &Path) -> Result<(), RunError> {
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(to_file()))
+        .map_err(|error| RunError::Failed(format!("logs: {error}")))?;
+    open(Some(logfile), true)
+}
+
+fn open(logfile: Option<&Path>, at_once: bool) -> Result<(), RunError> {
+    match logfile {
+        Some(path) => file::open(path, at_once),
+        None => file::prepare(),
+    }
+    .map_err(RunError::Failed)?;
+    // What is logged depends on whether there is a file.
+    tracing::callsite::rebuild_interest_cache();
+    Ok(())
+}
+
+/// The layer that gives records to the log file, once there is one.
+pub fn to_file<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    let filter: FilterFn = filter_fn(is_kept);
+    ToFile.with_filter(filter)
+}
+
+/// Callsites ask it once: call `tracing::callsite::rebuild_interest_cache` when it changes.
+fn is_kept(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::DEBUG && metadata.target().starts_with("neo") && file::is_active()
+}
+
+/// Ends the log with the process: what waits is written, unless the process ends well and was told
+/// to discard it ([`file::discard_at_exit`]).
+pub fn close(failure: Option<&str>) {
+    match failure {
+        Some(reason) => fatal(reason),
+        None if file::is_discarded() => {}
+        None => file::flush_now(),
+    }
+}
+
+/// Logs why the process ends, and waits until it is in the log file.
+pub fn fatal(reason: &str) {
+    file::record(50, file!(), line!(), reason);
+    file::flush_now();
+}
+
+/// Text of an event with the fields of its spans.
+fn fields<S: Subscriber + for<'a> LookupSpan<'a>>(
+    event: &Event<'_>,
+    ctx: &Context<'_, S>,
+) -> Fields {
+    let mut fields = Fields::default();
+    event.record(&mut fields);
+    for span in ctx.event_scope(event).into_iter().flatten() {
+        if let Some(outer) = span.extensions().get::<Fields>() {
+            fields.extend(outer);
+        }
+    }
+    fields
+}
+
+fn remember<S: Subscriber + for<'a> LookupSpan<'a>>(
+    attributes: &span::Attributes<'_>,
+    id: &span::Id,
+    ctx: &Context<'_, S>,
+) {
+    let Some(span) = ctx.span(id) else { return };
+    let mut extensions = span.extensions_mut();
+    if extensions.get_mut::<Fields>().is_none() {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        extensions.insert(fields);
+    }
+}
+
+struct ToFile;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToFile {
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, ctx: Context<'_, S>) {
+        remember(attributes, id, &ctx);
+    }
+
+    fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
+        let metadata = event.metadata();
+        let text = fields(event, &ctx).to_string();
+        let path = metadata.file().unwrap_or(metadata.target());
+        file::record(level_number(metadata.level()), path, metadata.line().unwrap_or(0), &text);
+    }
 }
 
 /// Where lines go. A failure to log must never stop a node, so that none is returned.
@@ -58,88 +150,15 @@ impl Sink for Stderr {
     }
 }
 
-/// A text file that is appended to.
-pub(crate) struct LogFile {
-    path: PathBuf,
-    state: Mutex<State>,
-}
-
-struct State {
-    file: File,
-    failing: bool,
-}
-
-impl LogFile {
-    /// Opens the file, created if needed.
-    ///
-    /// # Errors
-    /// A reason.
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let file = append(path)?;
-        Ok(Self { path: path.to_owned(), state: Mutex::new(State { file, failing: false }) })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Sink for LogFile {
-    fn write(&self, lines: &str) {
-        let mut state = self.state();
-        let result = state.file.write_all(lines.as_bytes());
-        let failed_before = std::mem::replace(&mut state.failing, result.is_err());
-        if let Err(error) = result
-            && !failed_before
-        {
-            let path = self.path.display();
-            Stderr.write(&format!("cannot write to log file {path}: {error}: records are lost\n"));
-        }
-    }
-}
-
-fn append(path: &Path) -> Result<File, String> {
-    let refuse = |error: io::Error| format!("cannot open log file {}: {error}", path.display());
-    let file = OpenOptions::new().create(true).append(true).read(true).open(path);
-    let mut file = file.map_err(refuse)?;
-    let mut start = Vec::new();
-    // What is not a regular file has nothing to damage, and reading it may block.
-    if file.metadata().map_err(refuse)?.is_file() {
-        let length = SQLITE_MAGIC.len() as u64;
-        Read::by_ref(&mut file).take(length).read_to_end(&mut start).map_err(refuse)?;
-    }
-    if start == SQLITE_MAGIC {
-        return Err(format!(
-            "log file {} is an SQLite database, which this version does not write yet: give \
-             another path",
-            path.display()
-        ));
-    }
-    Ok(file)
-}
-
 /// Writes records as lines of text.
 struct Lines<S>(S);
 
 impl<T: Sink, S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines<T> {
     fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, ctx: Context<'_, S>) {
-        let Some(span) = ctx.span(id) else { return };
-        let mut extensions = span.extensions_mut();
-        if extensions.get_mut::<Fields>().is_none() {
-            let mut fields = Fields::default();
-            attributes.record(&mut fields);
-            extensions.insert(fields);
-        }
+        remember(attributes, id, &ctx);
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        for span in ctx.event_scope(event).into_iter().flatten() {
-            if let Some(outer) = span.extensions().get::<Fields>() {
-                fields.extend(outer);
-            }
-        }
-        self.0.write(&Record::now(event.metadata(), &fields).to_string());
+        self.0.write(&Record::now(event.metadata(), &fields(event, &ctx)).to_string());
     }
 }

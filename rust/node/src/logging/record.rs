@@ -8,7 +8,7 @@ use tracing::{Level, Metadata};
 
 /// Message and fields of a record or of a span.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Fields {
+pub struct Fields {
     message: String,
     others: String,
 }
@@ -27,6 +27,23 @@ impl Fields {
         if written.is_err() {
             self.others.push_str(" (a value could not be shown)");
         }
+    }
+}
+
+impl fmt::Display for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        f.write_str(&self.others)
+    }
+}
+
+/// As the database has it (spec tools.md 11.4).
+pub(super) fn level_number(level: &Level) -> u8 {
+    match *level {
+        Level::ERROR => 40,
+        Level::WARN => 30,
+        Level::INFO => 20,
+        Level::DEBUG | Level::TRACE => 10,
     }
 }
 
@@ -89,7 +106,7 @@ impl fmt::Display for Record<'_> {
             self.module,
             self.line,
         );
-        let text = format!("{}{}", self.fields.message, self.fields.others);
+        let text = self.fields.to_string();
         for line in text.split('\n') {
             writeln!(f, "{prefix} {line}")?;
         }

@@ -1,5 +1,5 @@
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tracing::{info_span, subscriber};
 
@@ -64,19 +64,17 @@ fn fields_of_spans_follow_those_of_the_record() {
 }
 
 #[test]
-fn the_file_is_appended_to_and_databases_are_left_alone() {
-    let directory = std::env::temp_dir().join(format!("neo-logging-{}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
-    let text = directory.join("text.log");
-    for word in ["a\n", "b\n"] {
-        LogFile::open(&text).unwrap().write(word);
-    }
-    assert_eq!(fs::read_to_string(&text).unwrap(), "a\nb\n");
-    let database = directory.join("database.log");
-    fs::write(&database, b"SQLite format 3\0 and the rest").unwrap();
-    let error = LogFile::open(&database).err().unwrap();
-    assert!(error.contains("is an SQLite database"), "{error}");
-    let missing = LogFile::open(&directory.join("missing/x")).err().unwrap();
-    assert!(missing.contains("cannot open log file"), "{missing}");
-    fs::remove_dir_all(&directory).unwrap();
+fn what_is_not_a_log_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let refusal = |name: &str| file::open(&directory.path().join(name), false).unwrap_err();
+    fs::write(directory.path().join("text"), "a text\n".repeat(100)).unwrap();
+    assert!(refusal("text").contains("is not a log of NEO"), "{}", refusal("text"));
+    let other = rusqlite::Connection::open(directory.path().join("other")).unwrap();
+    other.execute_batch("CREATE TABLE precious (x); INSERT INTO precious VALUES (1)").unwrap();
+    assert!(refusal("other").contains("a table 'precious'"), "{}", refusal("other"));
+    let kept: i64 =
+        other.query_row("SELECT count(*) FROM sqlite_master", [], |r| r.get(0)).unwrap();
+    assert_eq!(kept, 1);
+    assert!(refusal("missing/x").contains("its directory does not exist"));
+    assert!(refusal(".").contains("it is a directory"));
 }

@@ -139,9 +139,8 @@ pub(crate) fn in_parent() {
 
 /// To be called in the child after a fork.
 pub(crate) fn in_child() {
-    if let Some(Quiet { held, mut logs, slots }) = QUIET.take() {
-        logs.forget_thread();
-        drop(logs);
+    if let Some(Quiet { held, logs, slots }) = QUIET.take() {
+        logs.in_child();
         held.into_iter().for_each(Held::replace);
         drop(slots);
     }

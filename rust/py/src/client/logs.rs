@@ -2,17 +2,23 @@
 //!
 //! Whoever logs only puts a line into a queue. A thread that does nothing else gives it to Python:
 //! neither the links nor a call ever wait for a handler, or for the GIL.
+//!
+//! Independently, everything goes to the log file of the process, if there is one (spec tools.md
+//! 11): see [`neo_node::logging`].
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread::JoinHandle;
 
+use neo_node::logging::{self, file};
 use pyo3::prelude::*;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber, info};
 use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
 /// Lines that wait at most: the others are counted.
@@ -64,9 +70,10 @@ pub(super) fn error(text: String) {
 pub(super) fn start(py: Python<'_>) -> PyResult<()> {
     let debug = logger(py)?.call_method1("isEnabledFor", (10,))?.is_truthy()?;
     INSTALL.call_once(|| {
+        let queue = ToQueue.with_filter(filter_fn(is_queued));
+        let subscriber = tracing_subscriber::registry().with(queue).with(logging::to_file());
         // Another subscriber is somebody else's choice, as in the commands of NEO.
-        let _ =
-            tracing::subscriber::set_global_default(tracing_subscriber::registry().with(ToQueue));
+        let _ = tracing::subscriber::set_global_default(subscriber);
     });
     if DEBUG.swap(debug, Ordering::Relaxed) != debug {
         tracing::callsite::rebuild_interest_cache();
@@ -94,21 +101,28 @@ pub(super) fn stop() {
     };
     // A panic there has already been told.
     let _ = thread.map(JoinHandle::join);
+    logging::close(None);
 }
 
-/// The queue, held during a fork.
-pub(super) struct Guard(MutexGuard<'static, Queue>);
+/// The queue and the log file, held during a fork.
+pub(super) struct Guard(MutexGuard<'static, Queue>, file::ForkGuard);
 
-/// Holds the queue.
+/// Holds them.
 pub(super) fn lock() -> Guard {
-    Guard(queue())
+    let file = file::before_fork();
+    Guard(queue(), file)
 }
 
 impl Guard {
     /// In the child, where the thread does not exist. What it had to say, it says in the parent.
-    pub fn forget_thread(&mut self) {
-        self.0.lines.clear();
-        std::mem::forget(self.0.thread.take());
+    pub fn in_child(self) {
+        let Self(mut queue, file) = self;
+        queue.lines.clear();
+        std::mem::forget(queue.thread.take());
+        drop(queue);
+        if let Err(reason) = file.in_child() {
+            error(format!("this process has no log file: {reason}"));
+        }
     }
 }
 
@@ -149,14 +163,40 @@ fn emit(py: Python<'_>, lines: &VecDeque<Line>, lost: usize) -> PyResult<()> {
     Ok(())
 }
 
+/// The log file of this process, from now on.
+///
+/// # Errors
+/// It is not a log, or cannot be made.
+pub(crate) fn set_file(path: &Path) -> Result<(), String> {
+    file::open(path, false)?;
+    tracing::callsite::rebuild_interest_cache();
+    Ok(())
+}
+
+/// Signals of logs do not kill the process any more.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn watch_signals() -> Result<(), String> {
+    file::on_dump(dump);
+    file::prepare()
+}
+
+fn dump() {
+    for application in super::fork::applications() {
+        info!("{}", application.dump());
+    }
+}
+
+/// Asked once for each place that logs, until [`start`] says otherwise.
+fn is_queued(metadata: &Metadata<'_>) -> bool {
+    let level = if DEBUG.load(Ordering::Relaxed) { Level::DEBUG } else { Level::INFO };
+    metadata.target().starts_with("neo") && *metadata.level() <= level
+}
+
 struct ToQueue;
 
 impl<S: Subscriber> Layer<S> for ToQueue {
-    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        let level = if DEBUG.load(Ordering::Relaxed) { Level::DEBUG } else { Level::INFO };
-        metadata.target().starts_with("neo") && *metadata.level() <= level
-    }
-
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
