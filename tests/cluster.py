@@ -121,8 +121,11 @@ class Cluster:
         tls=None,
         master_args=(),
         storage_args=(),
+        logs=False,
     ):
         """`databases` are paths of SQLite files, in `folder` by default; `tls` is (ca, cert, key).
+
+        With `logs`, each node has a log database: see `log_file`.
 
         The cluster starts of itself as soon as all storages are there.
         """
@@ -130,6 +133,7 @@ class Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.tls = tls
+        self.has_logs = logs
         self.masters = [f"127.0.0.1:{free_port()}" for _ in range(masters)]
         self.admin_address = f"127.0.0.1:{free_port()}"
         self.databases = [
@@ -154,6 +158,8 @@ class Cluster:
         atexit.register(_kill_all, weakref.ref(self))
 
     def _add(self, name, *command):
+        if self.has_logs:
+            command = (*command, "-l", self.log_file(name))
         self.nodes[name] = Node(name, argv(*command), self.folder / f"{name}.log")
 
     def _tls_args(self):
@@ -161,6 +167,9 @@ class Cluster:
             return ()
         ca, cert, key = map(str, self.tls)
         return ("--ca", ca, "--cert", cert, "--key", key)
+
+    def log_file(self, name):
+        return self.folder / f"{name}.db"
 
     def __getitem__(self, name):
         return self.nodes[name]

@@ -13,7 +13,7 @@ use neo_wire::Packet;
 /// Version of the packets that we speak.
 pub(crate) const VERSION: u32 = 5;
 
-const TEMPLATE: &str = include_str!("protocol.py");
+const TEMPLATE: &str = include_str!("protocol.py.in");
 
 /// Source text of a Python module.
 fn text() -> String {

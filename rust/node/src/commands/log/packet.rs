@@ -128,7 +128,7 @@ fn node_cells(value: &Value) -> Option<[String; 5]> {
         info.node_type.to_string(),
         info.address.map(|address| address.to_string()).unwrap_or_default(),
         info.state.to_string(),
-        info.id_timestamp.map_or_else(|| "None".into(), |date| dates::format_timestamp(date)),
+        info.id_timestamp.map_or_else(|| "None".into(), dates::format_timestamp),
     ])
 }
 

@@ -318,7 +318,7 @@ fn node(connection: &Connection, nodes: &mut HashMap<i64, Node>, row: &SqlRow<'_
     match value(row, 1) {
         Value::Text(name) => Node { name: Some(name), ..Node::default() },
         Value::Integer(id) => {
-            if !nodes.contains_key(&id) {
+            let node = nodes.entry(id).or_insert_with(|| {
                 let sql = "SELECT name, cluster, nid FROM node WHERE id = ?";
                 let found = connection.query_row(sql, [id], |row| {
                     let nid: Option<i32> = row.get(2).unwrap_or_default();
@@ -329,9 +329,9 @@ fn node(connection: &Connection, nodes: &mut HashMap<i64, Node>, row: &SqlRow<'_
                     })
                 });
                 // A row without its node is worth being shown.
-                nodes.insert(id, found.unwrap_or_default());
-            }
-            nodes.get(&id).cloned().unwrap_or_default()
+                found.unwrap_or_default()
+            });
+            node.clone()
         }
         _ => Node::default(),
     }
