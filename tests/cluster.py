@@ -13,6 +13,7 @@ Nodes are named m1, m2..., s1, s2... and admin. What they say is in `folder`/NAM
 import atexit
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -30,6 +31,29 @@ TAIL = 40
 
 #: Clusters that were started and not closed.
 running = weakref.WeakSet()
+
+#: Clusters of which a node was started, until what they said was checked.
+to_check = set()
+
+#: A line on stderr that deserves attention.
+SERIOUS = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{4} (WARNING|ERROR|CRITICAL) +NEO +\[[^]]*\] (?P<text>.*)"
+)
+
+#: What nodes rightly say when another one is ended on purpose.
+CONSEQUENCES = (
+    "primary master is (down|lost)",
+    "the (connection|link) to the primary master is lost",
+    "the primary master is lost",
+    "the cluster is not operational any more",
+    "the master stops operation",
+    "no connection to storage",
+    "asked to stop again",
+    "stopping while transactions are being finished",
+    "this storage may be the only one that knows of a commit",
+    "the cluster starts without all storages",
+    "the final TID can not be known",
+)
 
 
 class ClusterError(Exception):
@@ -64,6 +88,10 @@ class Node:
         self.command = command
         self.log = log
         self.process = None
+        #: How much of the log was checked.
+        self.checked = 0
+        #: Somebody ended it, or may have.
+        self.was_signalled = False
 
     def start(self, *args):
         """Starts it; `args` are added to its command line."""
@@ -86,7 +114,21 @@ class Node:
         return self.process.pid
 
     def signal(self, number):
+        self.was_signalled = True
         self.process.send_signal(number)
+
+    def serious_lines(self):
+        """What it said since the last time that deserves attention."""
+        try:
+            with open(self.log, "rb") as log:
+                log.seek(self.checked)
+                said = log.read()
+        except FileNotFoundError:
+            return []
+        self.checked += len(said)
+        return [
+            x["text"] for x in map(SERIOUS.match, said.decode(errors="replace").split("\n")) if x
+        ]
 
     def wait(self, timeout=PATIENCE):
         """Waits for its end and returns its status."""
@@ -141,6 +183,7 @@ class Cluster:
             for path in databases or [self.folder / f"s{i + 1}.sqlite" for i in range(storages)]
         ]
         self.nodes = {}
+        self._expected = []
         common = ("-c", name, "-m", self.master_nodes, *self._tls_args())
         for i, address in enumerate(self.masters):
             self._add(
@@ -207,10 +250,30 @@ class Cluster:
     def start_node(self, name, *args):
         """Starts a node. Masters are waited for until they listen: others need not retry."""
         running.add(self)
+        to_check.add(self)
         node = self[name]
         node.start(*args)
         if name.startswith("m"):
             self._wait_listening(node, self.masters[int(name[1:]) - 1])
+
+    def expects(self, *patterns):
+        """Texts at WARNING or above that its nodes may log: regular expressions.
+
+        After each test, others make it fail: see `conftest.py`.
+        """
+        self._expected += patterns
+
+    def unexpected(self):
+        """What its nodes logged at WARNING or above since the last time, and was not announced."""
+        expected = [*self._expected]
+        if any(node.was_signalled or not node.is_running for node in self.nodes.values()):
+            expected += CONSEQUENCES
+        return [
+            f"{node.name}: {text}"
+            for node in self.nodes.values()
+            for text in node.serious_lines()
+            if not any(re.search(pattern, text) for pattern in expected)
+        ]
 
     def _wait_listening(self, node, address):
         host, _, port = address.rpartition(":")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cluster import Cluster, argv, running
+from cluster import Cluster, argv, running, to_check
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,6 +37,19 @@ def pytest_runtest_makereport(item, call):
         for cluster in running:
             report.sections.append((f"nodes in {cluster.folder}", cluster.logs()))
     return report
+
+
+@pytest.fixture(autouse=True)
+def no_unexpected_warning(request):
+    """Nodes of a healthy cluster have nothing to say at WARNING or above.
+
+    What a test provokes is announced by `Cluster.expects`. For modules that say NO_WARNINGS.
+    """
+    yield
+    said = [line for cluster in to_check for line in cluster.unexpected()]
+    to_check.intersection_update(running)
+    wanted = getattr(request.module, "NO_WARNINGS", False)
+    assert not (wanted and said), "nodes logged what no test announced:\n" + "\n".join(said)
 
 
 @pytest.fixture

@@ -7,6 +7,9 @@ import socket
 import pytest
 from cluster import Cluster
 
+#: See `conftest.py`.
+NO_WARNINGS = True
+
 NODES = ("m1", "s1", "admin")
 
 
