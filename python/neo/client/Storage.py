@@ -31,7 +31,6 @@ from .reading import Reading
 __all__ = ["Storage"]
 
 
-
 @implementer(
     IStorage,
     IStorageIteration,

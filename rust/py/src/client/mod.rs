@@ -39,8 +39,8 @@ use self::wait::{Failure, call, call_raw};
 
 pub(crate) use self::fork::{before, in_child, in_parent};
 pub(crate) use self::iteration::{Iteration, Records};
-pub(crate) use self::past::Past;
 pub(crate) use self::logs::{set_file as set_logfile, watch_signals};
+pub(crate) use self::past::Past;
 
 /// Closes every client and waits for their threads: Python must not be entered once it ends.
 pub(crate) fn at_exit(py: Python<'_>) {
