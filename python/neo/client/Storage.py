@@ -1,5 +1,6 @@
 """The storage for ZODB."""
 
+import logging
 import os
 import threading
 import time
@@ -29,6 +30,8 @@ from .exception import NEOStorageError
 from .reading import Reading
 
 __all__ = ["Storage"]
+
+logger = logging.getLogger("NEO")
 
 
 @implementer(
