@@ -58,6 +58,8 @@ fn play(device_path: Vec<Text>, port: u16, tracks: Vec<Track>) -> Vec<String> {
     Player::new(storage, Mapping::new(&[]), tracks, effects).play()
 }
 
+const TOLD: (&str, &str) = ("lacks", "the recorded storage did everything");
+
 #[test]
 fn a_storage_from_its_creation_to_undo() {
     let tracks = vec![
@@ -65,8 +67,7 @@ fn a_storage_from_its_creation_to_undo() {
         // The client is announced at 7.054 s; its fourth vote comes between two locks.
         Track::new("client-storage", "storage", 7.072),
     ];
-    let told = ("lacks", "the recorded storage did everything");
-    check(&play(device_path("storage-master"), 17020, tracks), &[told]);
+    check(&play(device_path("storage-master"), 17020, tracks), &[TOLD]);
 }
 
 /// What the master told the storage while it served a client, deduced from what it told the client.
@@ -125,6 +126,7 @@ fn a_storage_that_is_read_undone_packed_and_in_deadlock() {
     ];
     let reason = "the link to the master was not recorded for so long";
     let listed = [
+        TOLD,
         ("not recorded: AnswerInformationLocked", reason),
         ("not recorded: AskPackOrders", reason),
         ("not recorded: NotifyPackCompleted", reason),

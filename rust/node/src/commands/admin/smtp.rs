@@ -255,8 +255,9 @@ fn lost(error: std::io::Error) -> String {
 fn bare(recipient: &str) -> Result<&str, String> {
     let inside = recipient.rsplit_once('<').and_then(|(_, end)| end.split_once('>'));
     let address = inside.map_or(recipient, |(address, _)| address).trim();
-    let wrong = |c: char| c.is_control() || c == ' ' || c == '<' || c == '>';
-    match address.is_empty() || address.contains(wrong) {
+    // All of it is in the header of the message.
+    let is_split = recipient.contains(char::is_control);
+    match is_split || address.is_empty() || address.contains([' ', '<', '>']) {
         true => Err(format!("'{}' is not an address", recipient.escape_debug())),
         false => Ok(address),
     }
