@@ -16,11 +16,13 @@ const CHECKSUM_BYTES: u8 = 8;
 /// that SQLite has on the same file in this process.
 #[derive(Debug)]
 pub struct ProcessLock {
-    /// In addition to what the Python NEO does, for it works across containers.
-    _file: File,
-    /// The Python NEO excludes itself and us by this name.
+    /// The Python NEO excludes itself and us by this name. Dropped before the file: it tells the
+    /// inode, that the file system gives to the next new file as soon as a file that was removed
+    /// is closed.
     #[cfg(target_os = "linux")]
     _name: std::os::unix::net::UnixListener,
+    /// In addition to what the Python NEO does, for it works across containers.
+    _file: File,
 }
 
 impl ProcessLock {
@@ -62,9 +64,9 @@ impl ProcessLock {
         }
         refuse_checksums(&mut file, path).map_err(failed)??;
         Ok(Self {
-            _file: file,
             #[cfg(target_os = "linux")]
             _name: name,
+            _file: file,
         })
     }
 }

@@ -12,7 +12,7 @@ use neo_wire::{
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{Options, SqliteWriter, lock, open};
+use super::{Options, ProcessLock, SqliteWriter, lock, open};
 use crate::{Durability, Failure, StoreError, Writer};
 
 fn table() -> Vec<WriteJob> {
@@ -155,6 +155,23 @@ fn one_process_at_a_time() {
     assert_eq!(open(&options(&path)).err(), Some(StoreError::Locked));
     drop(reader);
     open(&options(&path)).unwrap();
+}
+
+#[test]
+fn a_new_database_gets_the_inode_of_one_that_was_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = directory.path().join("old");
+    for round in 0..300 {
+        let lock = ProcessLock::take(&old).unwrap();
+        std::fs::remove_file(&old).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || drop(lock));
+            for new in 0..20 {
+                let path = directory.path().join(format!("{round}.{new}"));
+                drop(ProcessLock::take(&path).unwrap());
+            }
+        });
+    }
 }
 
 #[cfg(target_os = "linux")]
