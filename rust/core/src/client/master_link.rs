@@ -352,7 +352,11 @@ impl Client {
             self.touched.insert(*key);
         }
         storages.into_iter().for_each(|nid| self.storage_of_lost_master(nid, cx));
-        if !self.waiting.is_empty() || !self.recovering.is_empty() {
+        let nobody_waits = self.waiting.is_empty()
+            && self.recovering.is_empty()
+            // Their begin is not a request that is lost again.
+            && self.beginning.is_empty();
+        if !nobody_waits {
             self.want_master(cx);
         }
     }

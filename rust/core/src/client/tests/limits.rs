@@ -92,6 +92,22 @@ fn a_begin_that_was_lost_is_asked_again() {
 }
 
 #[test]
+fn a_begin_survives_links_that_are_lost_before_they_are_ready() {
+    let mut bed = Bed::ready(&[&[(1, UP)]]);
+    assert_eq!(bed.run(begin()), Ok(Answer::Done));
+    let first = bed.master();
+    bed.lose(first);
+    bed.wait(1000);
+    bed.accept_by_master();
+    let second = bed.master();
+    assert_ne!(second, first);
+    bed.lose(second);
+    bed.reconnect(60);
+    assert_ne!(bed.master(), second);
+    bed.expect(bed.master(), &Packet::AskBeginTransaction { tid: None });
+}
+
+#[test]
 fn how_long_one_waits_for_a_primary() {
     let mut bed = Bed::ready(&[&[(1, UP)]]);
     bed.client.set_wait_timeout(Some(3000));
