@@ -88,6 +88,11 @@ identifier_64! {
     Ttid
 }
 
+impl Oid {
+    /// The greatest OID that every backend can hold (spec storage.md 4).
+    pub const MAX: Self = Self(0x7fff_ffff_ffff_ffff);
+}
+
 impl Tid {
     /// The greatest TID that every backend can hold (spec protocol.md 5.4).
     pub const MAX: Self = Self(0x7fff_ffff_ffff_ffff);

@@ -12,6 +12,8 @@ use crate::nodes::NodeKey;
 /// No request of OIDs is answered above this number; clients ask for 100.
 const MAX_OIDS: u32 = 0x10000;
 
+const NO_OID: &str = "no OID is left: the cluster has one that is too close to 2^63 - 1, the \
+    greatest that storages can hold";
 const READ_ONLY: &str = "read-only access as requested by the client";
 
 impl Master {
@@ -60,7 +62,7 @@ impl Master {
         }
         match self.transactions.new_oids(count) {
             Some(oids) => self.answer(turn, from, Packet::AnswerNewOIDs { oids }),
-            None => self.protocol_error(turn, from, "no OID is left"),
+            None => self.protocol_error(turn, from, NO_OID),
         }
     }
 

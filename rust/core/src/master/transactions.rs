@@ -322,9 +322,12 @@ impl Transactions {
         self.last_oid = self.last_oid.max(max.unwrap_or_default());
     }
 
-    /// Allocates consecutive OIDs; none if there are not that many.
+    /// Allocates consecutive OIDs; none if there are not that many that every storage can hold.
     pub fn new_oids(&mut self, count: u32) -> Option<Vec<Oid>> {
         let last = self.last_oid.add64(i64::from(count))?;
+        if last > Oid::MAX {
+            return None;
+        }
         let oids = (self.last_oid.0..last.0).map(|number| Oid(number + 1));
         let oids = oids.collect();
         self.last_oid = last;

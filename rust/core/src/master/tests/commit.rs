@@ -38,9 +38,21 @@ fn oids_follow_the_greatest_one() {
     assert_eq!(ask(&mut running.bench, 0), []);
     running.commit(client, &[1000]);
     assert_eq!(ask(&mut running.bench, 1), [Oid(1001)]);
-    running.commit(client, &[u64::MAX]);
-    let text = protocol_error(&mut running.bench, client, Packet::AskNewOIDs { count: 1 });
-    assert_eq!(text, "no OID is left");
+    running.commit(client, &[Oid::MAX.0 - 2]);
+    assert_eq!(ask(&mut running.bench, 1), [Oid(Oid::MAX.0 - 1)]);
+    // Storages can hold none from 2^63 on; what is left can still be had.
+    let more = Packet::AskNewOIDs { count: 2 };
+    let text = protocol_error(&mut running.bench, client, more);
+    assert!(text.starts_with("no OID is left: "), "{text}");
+    let client = running.bench.client();
+    let ask = |bench: &mut Bench| bench.ask(client, Packet::AskNewOIDs { count: 1 });
+    assert_eq!(ask(&mut running.bench), Some(Packet::AnswerNewOIDs { oids: vec![Oid::MAX] }));
+    for oid in [Oid::MAX.0, u64::MAX] {
+        let client = running.bench.client();
+        running.commit(client, &[oid]);
+        let text = protocol_error(&mut running.bench, client, Packet::AskNewOIDs { count: 1 });
+        assert!(text.contains("2^63 - 1"), "{text}");
+    }
 }
 
 #[test]
