@@ -222,6 +222,9 @@ pub enum ClientError {
     /// A record that an undo needs was packed.
     #[error("{0}")]
     UndoPack(String),
+    /// A storage can not do it, at least as long as it imports a database.
+    #[error("{0}")]
+    NotImplemented(String),
     /// A write on a read-only service.
     #[error("{0}")]
     ReadOnly(String),

@@ -30,6 +30,7 @@ pub(super) fn error_of(code: ErrorCode, message: String) -> ClientError {
         ErrorCode::OidDoesNotExist => ClientError::DoesNotExist(message),
         ErrorCode::ReadOnlyAccess => ClientError::ReadOnly(message),
         ErrorCode::UndoPackError => ClientError::UndoPack(message),
+        ErrorCode::BackendNotImplemented => ClientError::NotImplemented(message),
         ErrorCode::ProtocolError => ClientError::Storage(format!("protocol error: {message}")),
         _ => ClientError::Storage(message),
     }

@@ -2,7 +2,7 @@
 
 use neo_client::Error;
 use neo_core::client::api::ClientError;
-use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyNotImplementedError};
 use pyo3::prelude::*;
 
 use super::arguments::Id;
@@ -63,6 +63,7 @@ fn of_the_cluster(error: ClientError) -> PyErr {
         ClientError::NotFound(_) => neo::NEOStorageNotFoundError::new_err(text),
         ClientError::DoesNotExist(_) => neo::NEOStorageDoesNotExistError::new_err(text),
         ClientError::UndoPack(_) => neo::NEOUndoPackError::new_err(text),
+        ClientError::NotImplemented(_) => PyNotImplementedError::new_err(text),
         ClientError::ReadOnly(_) => neo::ReadOnlyError::new_err(text),
         ClientError::UnknownTransaction => neo::StorageTransactionError::new_err(text),
         ClientError::Storage(_) | ClientError::Closed | ClientError::Broken(_) => {

@@ -120,7 +120,7 @@ fn errors_are_returned() {
         (ErrorCode::OidNotFound, ClientError::NotFound("because".into())),
         (ErrorCode::TidNotFound, ClientError::NotFound("because".into())),
         (ErrorCode::OidDoesNotExist, ClientError::DoesNotExist("because".into())),
-        (ErrorCode::BackendNotImplemented, ClientError::Storage("because".into())),
+        (ErrorCode::BackendNotImplemented, ClientError::NotImplemented("because".into())),
     ] {
         let mut bed = two();
         let call = bed.call(read());
