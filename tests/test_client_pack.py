@@ -96,6 +96,19 @@ def test_some_objects_only(storage):
         assert len(revisions(storage, oid)) == {0: 2, 1: 1, 2: 2, 3: 4}[i % 4]
 
 
+def test_no_object_is_not_all_objects(storage):
+    oids, tids = fill(storage)
+    last = storage.lastTransaction()
+    storage.app.pack(tids[2], [])
+    storage.pack(oids=iter(()))
+    assert storage.lastTransaction() == last
+    txn = begin(storage)
+    storage.app.setPackOrder(txn, last, [])
+    storage.app.client.wait_for_pack(end(storage, txn))
+    for oid in oids:
+        assert revisions(storage, oid) == tids
+
+
 def test_deleted_objects(storage):
     """What an external garbage collector does: deletions and a pack in one transaction."""
     oids, tids = fill(storage, 5)

@@ -435,9 +435,15 @@ class Application:
     def setPackOrder(
         self, transaction: Any, tid: bytes, oids: Iterable[bytes] | None = None
     ) -> None:
-        """Attaches a pack order to a transaction, that may also write objects."""
+        """Attaches a pack order to a transaction, that may also write objects. There is nothing to
+        pack if `oids` is empty.
+        """
         number = self.number(self.context(transaction))
-        self.client.set_pack(number, tid, None if oids is None else list(oids))
+        if oids is not None:
+            oids = list(oids)
+            if not oids:
+                return
+        self.client.set_pack(number, tid, oids)
 
     def pack(
         self, tid: bytes, oids: Iterable[bytes] | None = None, wait: bool | None = None
@@ -449,7 +455,10 @@ class Application:
 
         if self.read_only:
             raise ReadOnlyError
-        if tid == z64:
+        if oids is not None:
+            oids = list(oids)
+        # An empty list would be sent as an order to pack everything.
+        if tid == z64 or oids == []:
             return
         # The master would close the link, for all transactions of this process.
         if tid > self.last_tid:
