@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use neo_wire::{Oid, Partition, Tid};
 
 use crate::host::NodeIndex;
+use crate::hosts::client::record::Record;
 
 /// TIDs that are remembered to be undone or looked at.
 const RECENT: usize = 50;
@@ -123,6 +125,26 @@ impl Journal {
         }
     }
 
+    /// The transaction that wrote these records, none if several may have.
+    ///
+    /// An undo has the records of other transactions: their labels do not tell who commits them.
+    /// So all must agree: a commit that is not attributed is only not told.
+    #[must_use]
+    pub fn author(&self, records: &[(Oid, Option<Bytes>)]) -> Option<u64> {
+        let records: BTreeMap<_, _> = records.iter().map(|(oid, data)| (*oid, data)).collect();
+        let labels = |oid: &Oid| Some(Record::decode(records.get(oid)?.as_ref()?)?.label);
+        let may_be = |(label, attempt): &(u64, &Attempt)| {
+            let is_open = attempt.asked && attempt.told.is_none() && !attempt.refused;
+            let agrees = |(oid, written): &(Oid, Written)| {
+                let is_own = labels(oid).is_none_or(|x| x == *label);
+                records.contains_key(oid) && (is_own || written.value != Value::Own)
+            };
+            is_open && attempt.writes.len() == records.len() && attempt.writes.iter().all(agrees)
+        };
+        let mut authors = self.attempts().filter(may_be).map(|(label, _)| label);
+        authors.next().filter(|_| authors.next().is_none())
+    }
+
     /// An application was told that its transaction is committed.
     pub fn told(&mut self, _node: NodeIndex, label: u64, tid: Tid) {
         self.told += 1;
@@ -208,5 +230,45 @@ impl Journal {
     #[must_use]
     pub fn backwards(&self) -> &[(Tid, Tid)] {
         &self.backwards
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OID: Oid = Oid(1);
+
+    fn asked(journal: &mut Journal, value: Value) -> u64 {
+        let label = journal.begin(NodeIndex(0));
+        journal.finishing(label, vec![(OID, Written { base: Tid(1), value })], Vec::new());
+        label
+    }
+
+    fn record(label: u64) -> [(Oid, Option<Bytes>); 1] {
+        let record = Record { label, oid: OID, balance: 5, base: Tid(1) };
+        [(OID, Some(record.encode(0)))]
+    }
+
+    #[test]
+    fn the_record_that_an_undo_copies_does_not_tell_who_commits_it() {
+        let mut journal = Journal::default();
+        let copied = asked(&mut journal, Value::Own);
+        assert_eq!(journal.author(&record(copied)), Some(copied));
+        let undo = asked(&mut journal, Value::Copy(Tid(1)));
+        assert_eq!(journal.author(&record(copied)), None, "either may be committed");
+        journal.told(NodeIndex(0), copied, Tid(2));
+        assert_eq!(journal.author(&record(copied)), Some(undo));
+    }
+
+    #[test]
+    fn a_record_tells_who_commits_it() {
+        let mut journal = Journal::default();
+        let (one, other) = (asked(&mut journal, Value::Own), asked(&mut journal, Value::Own));
+        assert_eq!(journal.author(&record(other)), Some(other));
+        assert_eq!(journal.author(&[(OID, None)]), None, "either may be committed");
+        journal.refused(other);
+        assert_eq!(journal.author(&[(OID, None)]), Some(one));
+        assert_eq!(journal.author(&[(Oid(2), None)]), None, "it wrote something else");
     }
 }

@@ -4,11 +4,9 @@ use neo_core::client::api::{Event, Publication};
 use neo_core::io::Input;
 use neo_wire::{Oid, Tid};
 
-use super::record::Record;
 use super::{ClientHost, Reminder};
 use crate::bugs::Bugs;
 use crate::host::Turn;
-use crate::oracle::journal::{Value, Written};
 use crate::schedule::Time;
 
 /// A publication in progress.
@@ -37,16 +35,7 @@ impl ClientHost {
                 self.begin(Publishing { tid, committer: None, late }, turn);
             }
             Publication::Abandoned { tid, records } => {
-                let own = |(oid, data): &(Oid, Option<bytes::Bytes>)| {
-                    let label = Record::decode(data.as_ref()?)?.label;
-                    let attempt = turn.oracle.journal.attempt(label)?;
-                    // An undo has the records of other transactions.
-                    let is_own = |(written, x): &(Oid, Written)| {
-                        written == oid && x.value == Value::Own && attempt.told.is_none()
-                    };
-                    attempt.writes.iter().any(is_own).then_some(label)
-                };
-                let label = records.iter().find_map(own);
+                let label = turn.oracle.journal.author(&records);
                 self.loads.begin_local(tid, records);
                 let committer = label.map(|label| (None, label));
                 self.begin(Publishing { tid, committer, late: None }, turn);
