@@ -13,6 +13,9 @@ from neo.client import TransactionMetaData
 from ZODB.POSException import POSError
 from ZODB.utils import z64
 
+#: Nodes are right to complain: their disks fail.
+WARNINGS = "provoked"
+
 ARGS = ("-c", "test", "-m", "127.0.0.1:1", "-a", "SQLite")
 
 #: Commands put before that of a storage: the last word of each is followed by it.

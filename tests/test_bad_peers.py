@@ -23,6 +23,9 @@ from tls import peer
 from tls.certificates import Authority
 from ZODB.utils import z64
 
+#: Nodes are right to complain: peers send them anything.
+WARNINGS = "provoked"
+
 KINDS = ("m1", "s1", "admin")
 
 ERROR = CODES["Error"]

@@ -232,6 +232,7 @@ def test_flush_log(recovering, ctl):
 
 
 def test_a_master_is_not_an_admin(recovering, cmd):
+    recovering.expects("unexpected packet .*AskClusterState")
     address = recovering.masters[0]
     result = cmd("neoctl", "-a", address, "print", "cluster")
     assert result == (1, "", f"{address} is not an admin node\n")

@@ -14,9 +14,6 @@ import transaction
 from cluster import Cluster, argv
 from ZODB import DB
 
-#: See `conftest.py`.
-NO_WARNINGS = True
-
 
 @pytest.fixture
 def cluster(tmp_path):

@@ -7,9 +7,6 @@ import socket
 import pytest
 from cluster import Cluster
 
-#: See `conftest.py`.
-NO_WARNINGS = True
-
 NODES = ("m1", "s1", "admin")
 
 

@@ -197,6 +197,7 @@ def test_a_commit_that_fails_ends_the_process(tmp_path, journal_mode):
     from ZODB.POSException import POSError
 
     with Cluster(tmp_path / "cluster", storages=1) as cluster:
+        cluster.expects("a commit failed")
         node = cluster["s1"]
         at = node.command.index("-d")
         node.command[at + 1] = f"file:{node.command[at + 1]}?journal_mode={journal_mode}"
