@@ -39,6 +39,8 @@ pub(super) enum Job {
     BackupTid,
     /// The last revision of an object that a transaction locked.
     LastSerial(Requester, Ttid, WriteRequest),
+    /// Up to where an object was packed, of which nothing is left and that a transaction saw.
+    DeletedBase(Requester, Ttid, WriteRequest),
     /// The last revision of an object that a transaction wrote without lock.
     LocklessSerial(Ttid, neo_wire::Oid),
     /// Whether the revision that an undo goes back to still is there.
@@ -159,6 +161,9 @@ impl Storage {
             _ if epoch != self.epoch => debug!("an answer for a former operation is ignored"),
             (Job::LastSerial(requester, ttid, request), Answer::LastSerial(last)) => {
                 self.looked_up(requester, ttid, request, last, cx);
+            }
+            (Job::DeletedBase(requester, ttid, request), Answer::PackTid(tid)) => {
+                self.base_is_gone(requester, ttid, request, tid, cx);
             }
             (Job::LocklessSerial(ttid, oid), Answer::LastSerial(last)) => {
                 self.lockless_looked_up(ttid, oid, last, cx);

@@ -128,6 +128,10 @@ impl Storage {
         cx: &mut Context<'_>,
     ) {
         let oid = request.oid();
+        if last.is_none() && request.serial() > Tid::ZERO {
+            let job = Job::DeletedBase(to, ttid, request);
+            return self.ask_read(Query::PackTid(oid), job, cx);
+        }
         if !self.end_check(ttid, oid) {
             self.reply(to, request.answer(Some(Tid::ZERO)), cx);
             return;
@@ -136,6 +140,28 @@ impl Storage {
             self.remember_serial(oid, last);
         }
         let outcome = self.compare(request.serial(), oid, last);
+        self.locked(to, ttid, request, outcome, cx);
+    }
+
+    /// Nothing is left of an object that a transaction saw, and it is known up to where its history
+    /// was packed. If that is where it was, somebody deleted it since: accepted, as the Python NEO
+    /// does, the write would undo the deletion. Its TID is lost: what is told follows all that was
+    /// packed, so that a restore, which stores again on what it is told, is accepted.
+    pub(super) fn base_is_gone(
+        &mut self,
+        to: Requester,
+        ttid: Ttid,
+        request: WriteRequest,
+        packed: Tid,
+        cx: &mut Context<'_>,
+    ) {
+        let (oid, serial) = (request.oid(), request.serial());
+        if !self.end_check(ttid, oid) {
+            self.reply(to, request.answer(Some(Tid::ZERO)), cx);
+            return;
+        }
+        let deleted = (packed >= serial).then(|| packed.next());
+        let outcome = self.compare(serial, oid, deleted);
         self.locked(to, ttid, request, outcome, cx);
     }
 

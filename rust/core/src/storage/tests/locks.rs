@@ -42,6 +42,32 @@ fn a_free_object_is_locked_if_its_base_is_current() {
 }
 
 #[test]
+fn a_base_that_was_deleted_and_packed_is_not_current() {
+    let (mut bed, client) = Bed::simple();
+    for (ttid, packed, conflict) in [
+        // Nothing was packed: the object comes from elsewhere.
+        (Ttid(10), Tid::ZERO, None),
+        (Ttid(11), Tid(4), None),
+        (Ttid(12), Tid(5), Some(Tid(6))),
+        (Ttid(13), Tid(9), Some(Tid(10))),
+    ] {
+        let (written, read) = (Oid(ttid.0), Oid(ttid.0 + 100));
+        for (oid, packet, answer) in [
+            (written, store(ttid, written, Tid(5), b"x"), stored(conflict)),
+            (read, check(ttid, read, Tid(5)), checked(conflict)),
+        ] {
+            let msg_id = bed.tell(client, packet);
+            bed.answer_last(oid, None);
+            assert_eq!(bed.sent(client), [], "nothing is said before it is known what was packed");
+            bed.answer(&Query::PackTid(oid), Answer::PackTid(packed));
+            assert_eq!(bed.answers(client), [(msg_id, answer)]);
+            let locked = bed.storage.write_locks.get(&oid) == Some(&ttid);
+            assert_eq!(locked, conflict.is_none());
+        }
+    }
+}
+
+#[test]
 fn a_check_takes_the_lock_too() {
     let (mut bed, first, second) = two();
     let msg_id = bed.tell(first, check(OLD, OID, Tid(5)));
