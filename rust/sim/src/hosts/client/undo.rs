@@ -147,7 +147,10 @@ impl ClientHost {
         let thread = &mut self.threads[i];
         debug_assert_eq!(thread.task, Task::Undo);
         let undo = std::mem::take(&mut thread.undo);
-        if undo.serials.is_empty() {
+        // Partial packs, and those that did not reach all cells yet, leave a part of a transaction.
+        // Storages omit what is not there any more (spec storage.md 12.6): undone without it, a
+        // transfer would not be one. An application that needs all of it looks.
+        if undo.serials.len() < undo.oids.len() {
             return None;
         }
         for (oid, (base, target, is_current)) in undo.serials {
