@@ -41,10 +41,13 @@ def test_too_many_connections():
         resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
 
     with EchoNode(prepare=few_files) as node:
-        socks = [peer.connect(node.address) for _ in range(40)]
-        peer.ping(socks[0])
-        # The system accepted the others for the node, which takes them when it can.
-        for sock in socks[:-1]:
+        first = peer.connect(node.address)
+        peer.ping(first)
+        # Those that say nothing make room for those that speak.
+        silent = [peer.connect(node.address) for _ in range(40)]
+        with peer.connect(node.address) as last:
+            peer.ping(last)
+        first.sendall(peer.PING)
+        assert peer.read(first, len(peer.PONG)) == peer.PONG
+        for sock in (first, *silent):
             sock.close()
-        peer.ping(socks[-1])
-        socks[-1].close()

@@ -81,12 +81,21 @@ impl Oracle {
         }
         let found = match to {
             Kind::Storage => self.primary.sent((from.1, from.2), packet),
-            Kind::Client => self.announcements.sent(end, packet),
+            Kind::Client => {
+                self.primary.answered((from.1, from.2), packet);
+                self.announcements.sent(end, packet)
+            }
             _ => Ok(()),
         };
         if let Err((invariant, text)) = found {
             self.violation(invariant, text);
         }
+    }
+
+    /// See [`Primary::is_past_served`].
+    #[must_use]
+    pub fn is_past_served(&self) -> bool {
+        self.primary.is_past_served()
     }
 
     /// A process ended by itself.

@@ -15,6 +15,8 @@ type Process = (NodeIndex, u32);
 #[derive(Default)]
 pub struct Primary {
     acting: Option<Process>,
+    /// A former one, which could not see that its storages had left it, served a client.
+    past_served: bool,
 }
 
 impl Primary {
@@ -30,6 +32,21 @@ impl Primary {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Primary {
+    /// A master answers a client about the present.
+    pub fn answered(&mut self, from: Process, packet: &Packet) {
+        let is_present = matches!(packet, Packet::AnswerLastTransaction { .. } | Packet::Pong {});
+        self.past_served |= is_present && self.acting.is_some_and(|acting| acting != from);
+    }
+
+    /// Whether some client may be in the past, until the network tells the master it is linked to
+    /// that its storages are gone: nothing else could (spec master.md 5.7, protocol.md 8).
+    #[must_use]
+    pub fn is_past_served(&self) -> bool {
+        self.past_served
     }
 }
 
