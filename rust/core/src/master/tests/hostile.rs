@@ -551,7 +551,7 @@ fn no_peer_makes_the_master_panic_or_break_its_promises() {
     let mut commits = 0;
     for seed in 0..400 {
         let mut world = World::new(seed);
-        for _ in 0..700 {
+        for _ in 0..1000 {
             if world.bench.exit.is_some() {
                 break;
             }
