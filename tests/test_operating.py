@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from cluster import free_port
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "operating.md"
@@ -36,6 +37,7 @@ def is_shown(expected, lines):
     return True
 
 
+@pytest.mark.skipif("NEO_TRY_DOCUMENT" not in os.environ, reason="waits for ever now and then")
 def test_a_session_from_the_document(tmp_path):
     text = DOCUMENT.read_text()
     for port in ("10000", "9999"):
