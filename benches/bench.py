@@ -33,7 +33,7 @@ from peers import PEERS, count_syncs, is_possible, memory_kb
 from rows import POPULATION, ROWS
 from work import compressed_share
 
-DEFAULT_PEERS = "neo,neo-plain,neo-2,zeo,filestorage,relstorage,relstorage-normal"
+DEFAULT_PEERS = "neo,neo-plain,neo-log,neo-2,zeo,filestorage,relstorage,relstorage-normal"
 
 #: What others are compared with.
 REFERENCE = "zeo"

@@ -124,11 +124,16 @@ class Neo(Peer):
     what = "NEO, 1 master, 1 admin, 1 storage on SQLite"
     storages = 1
     partitions = 1
+    logs = False
     options = ""
 
     def start(self):
         self.cluster = Cluster(
-            self.folder, name="bench", storages=self.storages, partitions=self.partitions
+            self.folder,
+            name="bench",
+            storages=self.storages,
+            partitions=self.partitions,
+            logs=self.logs,
         )
         self.cluster.start()
 
@@ -160,6 +165,12 @@ class NeoUncompressed(Neo):
     options = " compress false\n"
 
 
+class NeoLogs(Neo):
+    name = "neo-log"
+    what = "the same as neo, every node with a log database (-l)"
+    logs = True
+
+
 class NeoTwo(Neo):
     name = "neo-2"
     what = "NEO, 2 storages on the same machine, 12 partitions"
@@ -169,7 +180,10 @@ class NeoTwo(Neo):
 
 PEERS = {
     peer.name: peer
-    for peer in (Neo, NeoUncompressed, NeoTwo, Zeo, FileStorage, RelStorage, RelStorageDefault)
+    for peer in (
+        *(Neo, NeoUncompressed, NeoLogs, NeoTwo),
+        *(Zeo, FileStorage, RelStorage, RelStorageDefault),
+    )
 }
 
 

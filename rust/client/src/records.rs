@@ -3,17 +3,33 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use flate2::{Compress as Deflate, Compression, Decompress as Inflate};
-use flate2::{FlushCompress, FlushDecompress, Status};
+use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
 use neo_wire::{Digest, StoredData};
 
-/// First size given to a record that is decompressed, in bytes per stored byte.
+/// The level of zlib, and of Python, when none is given.
+const DEFAULT_LEVEL: u32 = 6;
+
+/// First room given to a record that is decompressed, in bytes per stored byte; then how many times
+/// more each time it is not enough.
 const EXPANSION: usize = 4;
 
+/// A byte of deflate gives so many at most.
+const MAX_EXPANSION: usize = 1032;
+
+/// Longer records get a place of their own.
+const MAX_SCRATCH: usize = 1 << 20;
+
+/// What a thread uses again and again: its states take some 300 kB, and to make them costs more
+/// than to compress a small record.
+#[derive(Default)]
+struct Tools {
+    compressor: Option<(u32, Compressor)>,
+    decompressor: Option<Decompressor>,
+    scratch: Vec<u8>,
+}
+
 thread_local! {
-    // The state of deflate is some 300 kB: making it costs more than compressing a small record.
-    static DEFLATE: RefCell<Option<(u32, Deflate)>> = const { RefCell::new(None) };
-    static INFLATE: RefCell<Option<Inflate>> = const { RefCell::new(None) };
+    static TOOLS: RefCell<Tools> = RefCell::default();
 }
 
 /// How records are compressed.
@@ -30,28 +46,49 @@ pub enum Compress {
 pub fn store(record: &Bytes, compress: Compress) -> StoredData {
     let compressed = match compress {
         Compress::No => None,
-        Compress::Zlib(level) => {
-            deflate(record, level.unwrap_or_else(|| Compression::default().level()))
-        }
+        Compress::Zlib(level) => deflate(record, level.unwrap_or(DEFAULT_LEVEL)),
     };
     match compressed {
-        Some(data) => StoredData { compression: 1, checksum: Digest::of(&data), data: data.into() },
+        Some(data) => StoredData { compression: 1, checksum: Digest::of(&data), data },
         None => StoredData { compression: 0, checksum: Digest::of(record), data: record.clone() },
     }
 }
 
 /// The compressed bytes, if they are shorter: what does not fit in a shorter place is not finished.
-fn deflate(record: &[u8], level: u32) -> Option<Vec<u8>> {
-    let mut data = Vec::with_capacity(record.len().checked_sub(1)?);
-    DEFLATE.with_borrow_mut(|kept| {
-        let (_, state) = match kept {
+fn deflate(record: &[u8], level: u32) -> Option<Bytes> {
+    let room = record.len().checked_sub(1)?;
+    TOOLS.with_borrow_mut(|tools| {
+        let Tools { compressor, scratch, .. } = tools;
+        let (_, compressor) = match compressor {
             Some(kept) if kept.0 == level => kept,
-            kept => kept.insert((level, Deflate::new(Compression::new(level), true))),
+            kept => {
+                let checked = CompressionLvl::new(i32::try_from(level).ok()?).ok()?;
+                kept.insert((level, Compressor::new(checked)))
+            }
         };
-        state.reset();
-        let status = state.compress_vec(record, &mut data, FlushCompress::Finish);
-        matches!(status, Ok(Status::StreamEnd)).then_some(data)
+        in_room(scratch, room, |place| compressor.zlib_compress(record, place).ok())
     })
+}
+
+/// What `fill` writes in a place of `room` bytes; none if it gives none.
+fn in_room(
+    scratch: &mut Vec<u8>,
+    room: usize,
+    fill: impl FnOnce(&mut [u8]) -> Option<usize>,
+) -> Option<Bytes> {
+    if room > MAX_SCRATCH {
+        let mut own = vec![0; room];
+        let length = fill(&mut own)?;
+        own.truncate(length);
+        own.shrink_to_fit();
+        return Some(own.into());
+    }
+    if scratch.len() < room {
+        scratch.resize(room, 0);
+    }
+    let place = scratch.get_mut(..room)?;
+    let length = fill(place)?;
+    place.get(..length).map(Bytes::copy_from_slice)
 }
 
 /// The record that was stored as `data`; none if it can not be decompressed.
@@ -59,26 +96,28 @@ fn deflate(record: &[u8], level: u32) -> Option<Vec<u8>> {
 pub fn load(compression: u32, data: &Bytes) -> Option<Bytes> {
     match compression {
         0 => Some(data.clone()),
-        1 => inflate(data).map(Bytes::from),
+        1 => inflate(data),
         _ => None,
     }
 }
 
-fn inflate(data: &[u8]) -> Option<Vec<u8>> {
-    let mut record = Vec::with_capacity(data.len().saturating_mul(EXPANSION).max(64));
-    INFLATE.with_borrow_mut(|kept| {
-        let state = kept.get_or_insert_with(|| Inflate::new(true));
-        state.reset(true);
+fn inflate(data: &[u8]) -> Option<Bytes> {
+    let most = data.len().saturating_mul(MAX_EXPANSION);
+    let mut room = data.len().saturating_mul(EXPANSION).max(64);
+    TOOLS.with_borrow_mut(|tools| {
+        let Tools { decompressor, scratch, .. } = tools;
+        let decompressor = decompressor.get_or_insert_with(Decompressor::new);
         loop {
-            let read = usize::try_from(state.total_in()).ok()?;
-            let status =
-                state.decompress_vec(data.get(read..)?, &mut record, FlushDecompress::Finish);
-            match status {
-                Ok(Status::StreamEnd) => return Some(record),
-                Ok(_) if record.len() == record.capacity() => record.reserve(record.len()),
-                // Room was left: the stream is cut short.
-                _ => return None,
+            let mut is_short = false;
+            let record = in_room(scratch, room, |place| {
+                let result = decompressor.zlib_decompress(data, place);
+                is_short = matches!(result, Err(DecompressionError::InsufficientSpace));
+                result.ok()
+            });
+            if !is_short || room >= most {
+                return record;
             }
+            room = room.saturating_mul(EXPANSION);
         }
     })
 }
@@ -117,5 +156,19 @@ mod tests {
                 assert_eq!(load(stored.compression, &stored.data), Some(record));
             }
         }
+    }
+
+    #[test]
+    fn zlib_of_others_is_read_whatever_it_holds() {
+        // zlib.compress(b"NEO" * 5) and zlib.compress(b"") of Python.
+        let known = b"x\x9c\xf3s\xf5\xf7CB\x00#Z\x04k";
+        assert_eq!(load(1, &Bytes::from_static(known)), Some("NEONEONEONEONEO".into()));
+        let empty = b"x\x9c\x03\x00\x00\x00\x00\x01";
+        assert_eq!(load(1, &Bytes::from_static(empty)), Some(Bytes::new()));
+        // As dense as it can be.
+        let zeros = Bytes::from(vec![0; 8 << 20]);
+        let stored = store(&zeros, Compress::Zlib(Some(9)));
+        assert!(stored.data.len() < 10_000, "{}", stored.data.len());
+        assert_eq!(load(1, &stored.data), Some(zeros));
     }
 }

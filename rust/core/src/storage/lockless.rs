@@ -29,6 +29,7 @@ impl Storage {
         for (ttid, oid) in lockless {
             let partition = self.partition(oid.0);
             if caught_up.contains(&partition) {
+                self.stacks.remove(&oid);
                 let holder = self.write_locks.insert(oid, ttid);
                 if holder.is_some_and(|holder| holder != ttid) {
                     candidates.remove(&partition);
@@ -60,7 +61,7 @@ impl Storage {
             let serial = transaction.serials.get(&oid).copied();
             self.write_locks.remove(&oid);
             let Some(serial) = serial else { continue };
-            match self.lock(ttid, serial, oid, cx) {
+            match self.lock(ttid, (oid, serial), false, cx) {
                 // Forgotten without a word: another cell reports the conflict.
                 Lock::Conflict(_) => self.forget_object(ttid, oid, cx),
                 Lock::LookUp => {

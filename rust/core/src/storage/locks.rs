@@ -26,7 +26,16 @@ pub(super) enum Lock {
 
 impl Storage {
     /// `lock(ttid, serial, oid)` of the specification. The transaction exists.
-    pub(super) fn lock(&mut self, ttid: Ttid, serial: Tid, oid: Oid, cx: &mut Context<'_>) -> Lock {
+    ///
+    /// `follows` tells whether what is locked may go upon what another transaction of the same
+    /// connection stores: see [`Storage::follow`].
+    pub(super) fn lock(
+        &mut self,
+        ttid: Ttid,
+        (oid, serial): (Oid, Tid),
+        follows: bool,
+        cx: &mut Context<'_>,
+    ) -> Lock {
         let partition = self.partition(oid.0);
         let Some(transaction) = self.transactions.get_mut(&ttid) else {
             return Lock::NonReadable;
@@ -41,10 +50,14 @@ impl Storage {
             }
             return self.take(ttid, serial, oid);
         };
-        let lockless = transaction.lockless.contains(&oid);
+        let (lockless, connection) = (transaction.lockless.contains(&oid), transaction.connection);
+        let follows = follows && !lockless && holder < ttid && holder.as_tid() == serial;
         let Some(other) = self.transactions.get_mut(&holder) else {
             unreachable!("{oid} is locked by {holder}, which ended");
         };
+        if follows && other.connection == connection && other.can_be_followed(oid) {
+            return self.follow(ttid, oid, holder);
+        }
         if holder < ttid || other.voted != Voted::No {
             return Lock::Delay;
         }

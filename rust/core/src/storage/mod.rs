@@ -13,6 +13,7 @@ mod master_link;
 mod pack;
 mod queues;
 mod reads;
+mod stacks;
 mod stores;
 mod tpc;
 mod transaction;
@@ -157,6 +158,8 @@ pub struct Storage {
     held: VecDeque<(Requester, Packet)>,
     transactions: BTreeMap<Ttid, Transaction>,
     write_locks: BTreeMap<Oid, Ttid>,
+    /// Objects that several transactions hold: see [`stacks`].
+    stacks: BTreeMap<Oid, VecDeque<Ttid>>,
     read_locks: BTreeMap<Oid, Ttid>,
     /// OUT_OF_DATE cells that are not caught up.
     replicating: BTreeSet<Partition>,
@@ -204,6 +207,7 @@ impl Storage {
             held: VecDeque::new(),
             transactions: BTreeMap::new(),
             write_locks: BTreeMap::new(),
+            stacks: BTreeMap::new(),
             read_locks: BTreeMap::new(),
             replicating: BTreeSet::new(),
             replicated: BTreeMap::new(),
@@ -235,6 +239,7 @@ impl Storage {
     pub fn is_idle(&self) -> bool {
         self.transactions.is_empty()
             && self.write_locks.is_empty()
+            && self.stacks.is_empty()
             && self.read_locks.is_empty()
             && self.write_queue.is_empty()
             && self.read_queue.is_empty()

@@ -78,7 +78,7 @@ impl Storage {
         // While its base is being looked up, the lock is not known to be held.
         let checking = self.transactions.get(&ttid).is_some_and(|t| t.checking.contains(&oid));
         if !checking && self.write_locks.get(&oid) == Some(&ttid) {
-            self.write_locks.remove(&oid);
+            self.unlock_object(ttid, oid);
             self.run_queues(cx);
         }
         self.execute(to, ttid, WriteRequest::Relock { oid, serial }, cx);
@@ -106,7 +106,8 @@ impl Storage {
             self.reply(to, request.answer(Some(Tid::ZERO)), cx);
             return;
         }
-        match self.lock(ttid, serial, oid, cx) {
+        let follows = self.may_follow(ttid, &request);
+        match self.lock(ttid, (oid, serial), follows, cx) {
             Lock::Delay => {
                 self.delay_write(DelayedWrite { ttid, requester: to, request });
             }

@@ -9,6 +9,7 @@ mod locks;
 mod pack;
 mod reads;
 mod relock;
+mod stacks;
 mod start;
 mod undo;
 

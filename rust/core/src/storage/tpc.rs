@@ -50,6 +50,10 @@ impl Storage {
             self.refuse(to, &format!("transaction {ttid} is already locked"), cx);
             return;
         }
+        if transaction.orphan {
+            self.refuse(to, &format!("transaction {ttid} is based on one that was aborted"), cx);
+            return;
+        }
         let objects = transaction.objects(|oid| self.is_readable(self.partition(oid.0)));
         let voted = if metadata.is_some() { Voted::Metadata } else { Voted::Objects };
         let vote = WriteJob::Vote(Vote { ttid, objects, transaction: metadata });
@@ -75,7 +79,8 @@ impl Storage {
             return;
         };
         let possible = (ttid.as_tid()..=Tid::MAX).contains(&tid);
-        if transaction.voted == Voted::No || transaction.tid.is_some() || !possible {
+        let ready = transaction.voted != Voted::No && !transaction.orphan;
+        if !ready || transaction.tid.is_some() || !possible {
             self.refuse(to, &format!("transaction {ttid} can not be locked as {tid}"), cx);
             return;
         }
@@ -141,10 +146,11 @@ impl Storage {
         let Some(transaction) = self.transactions.remove(&ttid) else {
             return;
         };
+        let committed = transaction.tid == Some(ttid.as_tid());
         for oid in transaction.serials.keys().chain(&transaction.checking) {
-            // A lockless object can be locked by another transaction.
-            if self.write_locks.get(oid) == Some(&ttid) {
-                self.write_locks.remove(oid);
+            let followers = self.unlock_object(ttid, *oid);
+            if !committed {
+                self.orphan(&followers);
             }
         }
         for (oid, store) in &transaction.stores {
@@ -194,6 +200,7 @@ impl Storage {
         let np = self.table.partitions();
         let concerned = |oid: &neo_wire::Oid| partitions.contains(&oid.partition(np));
         self.write_locks.retain(|oid, _| !concerned(oid));
+        self.stacks.retain(|oid, _| !concerned(oid));
         self.read_locks.retain(|oid, _| !concerned(oid));
         self.last_serials.retain(|oid, _| !concerned(oid));
         let mut objects = Vec::new();
@@ -230,6 +237,7 @@ impl Storage {
     pub(super) fn forget_transactions(&mut self) {
         self.transactions.clear();
         self.write_locks.clear();
+        self.stacks.clear();
         self.read_locks.clear();
         self.replicating.clear();
         self.replicated.clear();

@@ -57,6 +57,8 @@ pub(super) struct Transaction {
     pub checking: BTreeSet<Oid>,
     /// The unlock was asked of the database.
     pub unlocking: bool,
+    /// What it was based on is aborted: it can not be committed.
+    pub orphan: bool,
 }
 
 impl Transaction {
@@ -72,7 +74,17 @@ impl Transaction {
             deadlock: BTreeSet::new(),
             checking: BTreeSet::new(),
             unlocking: false,
+            orphan: false,
         }
+    }
+
+    /// Whether what it stores for an object is sure to be there, as its TTID, if it is committed.
+    pub fn can_be_followed(&self, oid: Oid) -> bool {
+        self.stores.contains_key(&oid)
+            && !self.orphan
+            && !self.checking.contains(&oid)
+            && !self.lockless.contains(&oid)
+            && !self.deadlock.contains(&oid)
     }
 
     /// What the database gets at the vote. `readable` tells whether the cell of an object is.

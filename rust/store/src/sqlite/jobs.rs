@@ -174,9 +174,8 @@ impl Work<'_> {
             self.release(released).doing(VOTING)?;
         }
         if let Some(metadata) = vote.transaction {
-            voted.metadata = true;
             voted.pack = metadata.pack.is_some();
-            self.vote_metadata(ttid, &metadata).doing(VOTING)?;
+            voted.metadata = Some(self.vote_metadata(ttid, &metadata).doing(VOTING)?);
         }
         self.memory.voted.insert(ttid, voted);
         Ok(Ok(JobOutput::Done))
@@ -219,7 +218,8 @@ impl Work<'_> {
         self.execute(statement, row).map(|_| ())
     }
 
-    fn vote_metadata(&self, ttid: Ttid, metadata: &TransactionMetadata) -> rusqlite::Result<()> {
+    /// Returns the row of `ttrans`.
+    fn vote_metadata(&self, ttid: Ttid, metadata: &TransactionMetadata) -> rusqlite::Result<i64> {
         let key = sql(ttid.0)?;
         let row = (
             ttid.partition(self.memory.partitions).0,
@@ -230,21 +230,22 @@ impl Work<'_> {
             key,
         );
         self.execute("INSERT INTO ttrans VALUES (?, NULL, 0, ?, ?, ?, ?, ?)", row)?;
+        let voted = self.connection.last_insert_rowid();
         if let Some(pack) = &metadata.pack {
             let oids = pack.oids.as_ref().filter(|oids| !oids.is_empty());
             let row =
                 (key, oids.is_some(), oids.map(|oids| concatenated(oids)), sql(pack.pack_tid.0)?);
             self.execute("INSERT OR REPLACE INTO pack VALUES (?, NULL, ?, ?, ?)", row)?;
         }
-        Ok(())
+        Ok(voted)
     }
 
     /// Deletes its rows. The pack order goes with the transaction that carries it.
     fn delete_voted(&self, ttid: Ttid, voted: &Voted) -> rusqlite::Result<()> {
         let key = sql(ttid.0)?;
         self.execute("DELETE FROM tobj WHERE tid = ?", [key])?;
-        if voted.metadata {
-            self.execute("DELETE FROM ttrans WHERE ttid = ?", [key])?;
+        if let Some(row) = voted.metadata {
+            self.execute("DELETE FROM ttrans WHERE rowid = ?", [row])?;
         }
         if voted.pack {
             self.execute("DELETE FROM pack WHERE tid = ?", [key])?;
@@ -257,12 +258,12 @@ impl Work<'_> {
         let Some(voted) = self.memory.voted.get_mut(&ttid) else {
             return Ok(());
         };
-        if !voted.metadata {
+        let Some(row) = voted.metadata else {
             return Ok(());
-        }
+        };
         voted.locked = true;
         let approve = approve_pack && voted.pack;
-        self.execute("UPDATE ttrans SET tid = ? WHERE ttid = ?", (tid, key))?;
+        self.execute("UPDATE ttrans SET tid = ? WHERE rowid = ?", (tid, row))?;
         if approve {
             self.execute("UPDATE pack SET approved = 1 WHERE tid = ?", [key])?;
         }
@@ -278,13 +279,13 @@ impl Work<'_> {
             return Ok(());
         };
         let (key, tid) = (sql(ttid.0)?, sql(tid.0)?);
-        if voted.metadata {
+        if let Some(row) = voted.metadata {
             // Replication may have brought it already, as well as objects below.
             let statement = "INSERT OR IGNORE INTO trans
                 SELECT partition, ?1, packed, oids, user, description, ext, ttid
-                FROM ttrans WHERE ttid = ?2";
-            self.execute(statement, (tid, key))?;
-            self.execute("DELETE FROM ttrans WHERE ttid = ?", [key])?;
+                FROM ttrans WHERE rowid = ?2";
+            self.execute(statement, (tid, row))?;
+            self.execute("DELETE FROM ttrans WHERE rowid = ?", [row])?;
         }
         if voted.pack && tid != key {
             let statement = "UPDATE OR REPLACE pack SET tid = ? WHERE tid = ?";
@@ -337,7 +338,7 @@ impl Work<'_> {
             for ttid in ttids {
                 self.execute("DELETE FROM ttrans WHERE ttid = ?", [sql(ttid)?])?;
                 if let Some(voted) = self.memory.voted.get_mut(&Ttid(ttid)) {
-                    voted.metadata = false;
+                    voted.metadata = None;
                     voted.locked = false;
                     if std::mem::take(&mut voted.pack) {
                         self.execute("DELETE FROM pack WHERE tid = ?", [sql(ttid)?])?;

@@ -18,8 +18,8 @@ const LOADING: &str = "opening the database";
 pub struct Voted {
     /// One for each of its rows of `tobj` that has data.
     pub data: Vec<DataId>,
-    /// It has a row in `ttrans`.
-    pub metadata: bool,
+    /// Its row in `ttrans`, which has no other key.
+    pub metadata: Option<i64>,
     /// This row has its TID.
     pub locked: bool,
     /// It carries a pack order.
@@ -117,16 +117,16 @@ impl<'a> Work<'a> {
                 self.memory.hold(data);
             }
         }
-        let sql = "SELECT t.ttid, t.tid IS NOT NULL, p.tid IS NOT NULL
+        let sql = "SELECT t.ttid, t.rowid, t.tid IS NOT NULL, p.tid IS NOT NULL
                    FROM ttrans t LEFT JOIN pack p ON p.tid = t.ttid";
         let mut statement = self.statement(sql).doing(LOADING)?;
         let rows = statement
-            .query_map([], |row| Ok((columns::id(row, 0)?, row.get(1)?, row.get(2)?)))
+            .query_map([], |row| Ok((columns::id(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .doing(LOADING)?;
         for row in rows {
-            let (ttid, locked, pack) = row.doing(LOADING)?;
+            let (ttid, metadata, locked, pack) = row.doing(LOADING)?;
             let voted = self.memory.voted.entry(Ttid(ttid)).or_default();
-            voted.metadata = true;
+            voted.metadata = Some(metadata);
             voted.locked = locked;
             voted.pack = pack;
         }
