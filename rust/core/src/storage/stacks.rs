@@ -16,8 +16,14 @@ use super::queues::WriteRequest;
 
 impl Storage {
     /// Whether a request may be carried out upon what is not committed: not one that needs a
-    /// revision of the database, nor one that only looks whether its base is current.
+    /// revision of the database, nor one that only looks whether its base is current, nor one that
+    /// would overtake another one of the same transaction for the same object.
     pub(super) fn may_follow(&self, ttid: Ttid, request: &WriteRequest) -> bool {
+        let first = self.write_queue.partition_point(|other| other.ttid < ttid);
+        let mut own = self.write_queue.iter().skip(first).take_while(|other| other.ttid == ttid);
+        if own.any(|other| other.request.oid() == request.oid()) {
+            return false;
+        }
         match request {
             WriteRequest::Store { data_serial, .. } => data_serial.is_none(),
             WriteRequest::Check { .. } => false,

@@ -64,6 +64,23 @@ fn only_what_is_known_to_be_the_base_is_not_waited_for() {
 }
 
 #[test]
+fn a_request_does_not_overtake_a_former_one() {
+    let (mut bed, client) = Bed::simple();
+    bed.lock(client, FIRST, OID);
+    let wrong = bed.tell(client, store(SECOND, OID, Tid(5), b"wrong base"));
+    let right = bed.tell(client, store(SECOND, OID, FIRST.as_tid(), b"right base"));
+    assert_eq!(bed.sent(client), []);
+    bed.vote_and_lock(client, FIRST, FIRST.as_tid());
+    bed.tell_master(Packet::NotifyUnlockInformation { ttid: FIRST });
+    bed.commit();
+    let conflict = stored(Some(FIRST.as_tid()));
+    assert_eq!(bed.answers(client), [(wrong, conflict), (right, stored(None))]);
+    let payload = &bed.storage.transactions[&SECOND].stores[&OID].payload;
+    let database::Payload::Data(data) = payload else { panic!("no data") };
+    assert_eq!(data.data, "right base");
+}
+
+#[test]
 fn what_is_based_on_an_aborted_one_can_not_be_voted() {
     let (mut bed, client) = three();
     bed.tell(client, abort(SECOND));
