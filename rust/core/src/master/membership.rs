@@ -159,10 +159,14 @@ impl Master {
         self.ack(turn, from, &format!("Nodes added: {}", names.join(", ")));
     }
 
-    pub(super) fn set_replicas(&mut self, turn: &mut Turn<'_>, from: Asker, num_replicas: u32) {
+    pub(super) fn set_replicas(&mut self, turn: &mut Turn<'_>, from: Asker, num_replicas: i64) {
         if let Err(text) = self.check_operating("setNumReplicas") {
             return self.deny(turn, from, &text);
         }
+        let Ok(num_replicas) = u32::try_from(num_replicas) else {
+            let text = format!("invalid number of replicas: {num_replicas}");
+            return self.deny(turn, from, &text);
+        };
         self.table.set_num_replicas(num_replicas);
         let types = [NodeType::Storage, NodeType::Client, NodeType::Admin];
         self.tell_version_to(turn, &types, Vec::new());

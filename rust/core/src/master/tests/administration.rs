@@ -231,8 +231,19 @@ fn the_number_of_replicas_is_told() {
     let packets = bench.packets(running.storages[0]);
     let ptid = neo_wire::Ptid(2);
     let cells = Vec::new();
-    let expected = Packet::NotifyPartitionChanges { ptid, num_replicas, cells };
+    let expected = Packet::NotifyPartitionChanges { ptid, num_replicas: 1, cells };
     assert_eq!(packets, [expected]);
+}
+
+#[test]
+fn wrong_numbers_of_replicas_are_denied() {
+    let mut running = Running::new(1, 0);
+    let (bench, admin) = (&mut running.bench, running.admin);
+    for num_replicas in [-1, i64::MIN, 1 << 32] {
+        let text = denied(bench, admin, Packet::SetNumReplicas { num_replicas });
+        assert_eq!(text, format!("invalid number of replicas: {num_replicas}"));
+    }
+    assert_eq!(bench.packets(running.storages[0]), []);
 }
 
 #[test]
