@@ -318,7 +318,7 @@ pub enum Refusal {
     #[error("identifier {0:016x} is over 7fffffffffffffff")]
     IdTooGreat(u64),
     /// Objects of a transaction, or of a pack order.
-    #[error("{0} objects: the limit is 2^21-1")]
+    #[error("Too many modified OIDs (the default storage backend has a limitation of 2^21-1)")]
     TooManyOids(usize),
     /// User, description or extension.
     #[error("{0} bytes of metadata: the limit is 65535")]

@@ -153,8 +153,8 @@ impl Storage {
             }
             Packet::NotifyClusterInformation { state } => self.cluster_state(state),
             Packet::NotifyPartitionChanges { ptid, num_replicas, cells } => {
-                if !self.table_changes((ptid, num_replicas, cells), cx) {
-                    self.refuse(to, "wrong partition table id", cx);
+                if let Err(reason) = self.table_changes((ptid, num_replicas, cells), cx) {
+                    self.refuse(to, &reason, cx);
                 }
             }
             Packet::NotifyPackSigned { approved, rejected } => {
