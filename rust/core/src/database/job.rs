@@ -157,6 +157,8 @@ pub enum WriteJob {
         min: DataId,
         /// Rows to look at, at most.
         limit: u32,
+        /// They are only counted.
+        dry_run: bool,
     },
     /// Drops all tables: the node was removed from the cluster (spec storage.md 3.6).
     Erase,
@@ -366,8 +368,8 @@ pub enum JobOutput {
     },
     /// Of [`WriteJob::PruneOrphans`].
     Pruned {
-        /// Rows deleted by this slice.
-        deleted: u64,
+        /// Rows that nothing refers to in this slice.
+        orphans: u64,
         /// Where the next slice begins; none if the end was reached.
         next: Option<DataId>,
     },

@@ -74,7 +74,9 @@ impl State {
                 self.truncate();
                 JobOutput::Done
             }
-            WriteJob::PruneOrphans { min, limit } => self.prune_orphans(min, limit),
+            WriteJob::PruneOrphans { min, limit, dry_run } => {
+                self.prune_orphans(min, limit, dry_run)
+            }
             job => {
                 let text = format!("not a job of the background: {job:?}");
                 return Err(StoreError::Inconsistent(text));
@@ -205,7 +207,7 @@ impl State {
         }
     }
 
-    fn prune_orphans(&mut self, min: DataId, limit: u32) -> JobOutput {
+    fn prune_orphans(&mut self, min: DataId, limit: u32, dry_run: bool) -> JobOutput {
         let ids: Vec<_> = self
             .data
             .range(min..)
@@ -218,7 +220,8 @@ impl State {
             Some((last, _)) => Some(DataId(last.0 + 1)),
         };
         let orphans = ids.iter().filter(|(_, references)| *references == 0);
-        let deleted = orphans.filter(|(id, _)| self.data.remove(id).is_some()).count() as u64;
-        JobOutput::Pruned { deleted, next }
+        let orphans =
+            orphans.filter(|(id, _)| dry_run || self.data.remove(id).is_some()).count() as u64;
+        JobOutput::Pruned { orphans, next }
     }
 }

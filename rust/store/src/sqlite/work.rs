@@ -152,18 +152,27 @@ impl<'a> Work<'a> {
     /// Deletes those that nothing refers to (spec storage.md 7.5).
     pub fn prune(&self, data: impl IntoIterator<Item = DataId>) -> rusqlite::Result<u64> {
         let mut deleted = 0;
-        let mut referred = self.statement("SELECT 1 FROM obj WHERE data_id = ? LIMIT 1")?;
         let mut delete = self.statement("DELETE FROM data WHERE id = ?")?;
+        for key in self.orphans(data)? {
+            deleted += delete.execute([key])? as u64;
+        }
+        Ok(deleted)
+    }
+
+    /// The keys of those that nothing refers to.
+    pub fn orphans(&self, data: impl IntoIterator<Item = DataId>) -> rusqlite::Result<Vec<i64>> {
+        let mut referred = self.statement("SELECT 1 FROM obj WHERE data_id = ? LIMIT 1")?;
+        let mut orphans = Vec::new();
         for data in data {
             if self.memory.is_held(data) {
                 continue;
             }
             let key = columns::sql(data.0)?;
             if referred.query_row([key], |_| Ok(())).optional()?.is_none() {
-                deleted += delete.execute([key])? as u64;
+                orphans.push(key);
             }
         }
-        Ok(deleted)
+        Ok(orphans)
     }
 
     /// Releases data of unfinished transactions and prunes it.
