@@ -34,6 +34,7 @@ use self::lock::ProcessLock;
 use self::reader::SqliteReader;
 use self::schema::Found;
 use self::work::{Memory, Work};
+use crate::traits::after_erasure;
 use crate::{Durability, Failure, Jobs, Reader, StoreError, Writer};
 
 const OPENING: &str = "opening the database";
@@ -191,7 +192,7 @@ impl SqliteWriter {
     ) -> Result<Vec<JobResult>, StoreError> {
         const COMMITTING: &str = "a commit";
         if self.memory.erased {
-            return Err(StoreError::Erased);
+            return jobs.map(|job| after_erasure(&job)).collect();
         }
         if let Some(failure) = self.checkpointer.as_ref().and_then(Checkpointer::failure) {
             return Err(failure);
