@@ -98,20 +98,16 @@ pub fn open(options: &Options) -> Result<SqliteWriter, StoreError> {
     }
     let modes = connection::configure(&connection, &designation)?;
     match found {
-        Found::Version(_) if options.reset => {
-            begin(&connection).doing(OPENING)?;
-            schema::drop_tables(&connection).doing(OPENING)?;
-            create(&connection)?;
-        }
-        Found::Nothing => {
-            begin(&connection).doing(OPENING)?;
-            create(&connection)?;
-        }
-        Found::Version(version) => {
+        Found::Version(version) if !options.reset => {
             upgrade::upgrade(&mut connection, version)?;
             begin(&connection).doing(OPENING)?;
             schema::create_missing(&connection).doing(OPENING)?;
             commit(&connection).doing(OPENING)?;
+        }
+        Found::Version(_) | Found::Nothing => {
+            begin(&connection).doing(OPENING)?;
+            schema::drop_tables(&connection).doing(OPENING)?;
+            create(&connection)?;
         }
     }
     let dedup = schema::deduplicate(&connection, options.dedup)?;

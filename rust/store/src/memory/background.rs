@@ -52,7 +52,10 @@ impl State {
             WriteJob::BeginPack(order) => {
                 let oids = oid_list(order.partial, order.oids);
                 if oids.is_none() {
-                    self.begun_packs.retain(|_, begun| begun.pack_tid > order.pack_tid);
+                    let rows = self.rows.values();
+                    let done: BTreeSet<Tid> = rows.filter_map(|row| row.pack).collect();
+                    self.begun_packs
+                        .retain(|tid, begun| begun.pack_tid > order.pack_tid || done.contains(tid));
                 }
                 self.begun_packs.insert(order.tid, PackOrder { oids, ..order });
                 JobOutput::Done

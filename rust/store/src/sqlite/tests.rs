@@ -1,3 +1,5 @@
+mod file;
+
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;

@@ -53,7 +53,8 @@ pub struct Work<'a> {
 }
 
 impl Memory {
-    /// Reads it; what was spilled and never voted is freed.
+    /// Reads it; what was spilled and never voted is freed, unless something else refers to it: the
+    /// Python NEO may have made another database of the file in the meantime, and left our tables.
     pub fn load(connection: &Connection, dedup: bool) -> Result<Self, StoreError> {
         let mut memory = Self { dedup, ..Self::default() };
         let settings = super::reader::configuration(connection)?;
@@ -63,6 +64,9 @@ impl Memory {
         memory.set_rows(super::reader::rows(connection)?);
         let mut work = Work { connection, memory: &mut memory };
         work.load_voted()?;
+        if !work.owns_packs().doing(LOADING)? {
+            work.execute("DELETE FROM neo_packs", []).doing(LOADING)?;
+        }
         let spilled = work.column("SELECT data_id FROM neo_spilled", []).doing(LOADING)?;
         if !spilled.is_empty() {
             work.execute("DELETE FROM neo_spilled", []).doing(LOADING)?;
