@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import socket
+import sqlite3
 import subprocess
 
 import pytest
@@ -12,6 +13,8 @@ import transaction
 from cluster import Cluster, argv, free_port
 from conftest import PATIENCE
 from ZODB import DB
+from ZODB.Connection import TransactionMetaData
+from ZODB.utils import z64
 
 DATE = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{6})?"
 ISO = DATE.replace(" ", "T") + "Z"
@@ -172,10 +175,6 @@ def test_commands_that_change_nothing(cluster, ctl, json_ctl):
         ("drop M1", "can not switch node to UNKNOWN state"),
         ("tweak S1 S2", "Can't remove all nodes."),
         ("truncate tid:0x7000000000000000", "Truncating after last transaction does nothing"),
-        (
-            "prune_orphan 0 all",
-            "S1 can not look for orphan data in this version of NEO: nothing was done",
-        ),
         ("prune_orphan 1 S9", "invalid storage node S9"),
         ("check 12:", "unknown partition 12: the cluster has 12 of them"),
     ],
@@ -187,6 +186,54 @@ def test_refusals(cluster, ctl, json_ctl, words, reason):
     assert answer["code"] in ("DENIED", "REFUSED")
     assert cluster.state == "RUNNING"
     cluster.check()
+
+
+def test_orphan_data_is_counted_then_deleted(tmp_path, ctl):
+    orphans = "SELECT count(*) FROM data WHERE id NOT IN (SELECT data_id FROM obj)"
+    with Cluster(tmp_path / "cluster", partitions=2, logs=True) as cluster:
+        cluster.start()
+        storage = cluster.open()
+        oid, transaction = storage.new_oid(), TransactionMetaData()
+        storage.tpc_begin(transaction)
+        storage.store(oid, z64, b"kept", "", transaction)
+        storage.tpc_vote(transaction)
+        storage.tpc_finish(transaction)
+        storage.close()
+        cluster.stop()
+        (path,) = cluster.databases
+        row = "INSERT INTO data VALUES (?, randomblob(20), 0, 'lost')"
+        with sqlite3.connect(path) as database:
+            # More than a slice, in the numbers of both partitions and of one that is not there.
+            ids = [(p << 48) + 1000 + n for p in (0, 1, 7) for n in range(300)]
+            database.executemany(row, ((n,) for n in ids))
+        database.close()
+
+        def count():
+            database = sqlite3.connect(path)
+            (found,) = database.execute(orphans).fetchone()
+            database.close()
+            return found
+
+        def said(text):
+            cluster.neoctl("flush_log")
+            database = sqlite3.connect(cluster.log_file("s1"))
+            try:
+                return database.execute(
+                    "SELECT 1 FROM log WHERE msg LIKE ?", (f"%{text}%",)
+                ).fetchone()
+            finally:
+                database.close()
+
+        cluster.start()
+        assert ctl(cluster, "prune_orphan", "1", "all")[0] == 0
+        cluster.wait_for(lambda: said("orphan data: counted%orphans=900"), "they are counted")
+        assert count() == 900
+        assert ctl(cluster, "prune_orphan", "0", "all")[0] == 0
+        cluster.wait_for(lambda: count() == 0, "they are deleted")
+        cluster.wait_for(lambda: said("orphan data: deleted%orphans=900"), "that is told")
+        storage = cluster.open()
+        assert storage.load(oid)[0] == b"kept"
+        storage.close()
 
 
 # How it fails

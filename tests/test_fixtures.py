@@ -15,7 +15,7 @@ from ZODB.POSException import POSKeyError
 FOLDER = Path(__file__).parent / "data" / "fixtures"
 
 #: Tables that the Python NEO does not have.
-OURS = {"neo_packs", "neo_spilled"}
+OURS = {"neo_identity", "neo_packs", "neo_spilled"}
 
 
 @cache

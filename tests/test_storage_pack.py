@@ -197,3 +197,42 @@ def test_commits_go_on_meanwhile(cluster):
     storage.app.pack(serial)
     assert revisions(storage, oids[0]) == [serial]
     storage.close()
+
+
+def test_a_pack_is_not_truncated_after_a_restart(cluster):
+    cluster.start()
+    storage = cluster.open()
+    oid, tids = storage.new_oid(), [z64]
+    for number in range(4):
+        tids.append(commit(storage, store(storage, oid, tids[-1], b"%d" % number)))
+    storage.app.pack(tids[-1])
+    for number in range(2):
+        tids.append(commit(storage, store(storage, oid, tids[-1], b"after %d" % number)))
+    storage.close()
+
+    def truncate():
+        return cluster.neoctl("truncate", f"tid:{u64(tids[2])}", check=False).splitlines()[-1]
+
+    reason = "Can not truncate before an approved pack"
+    assert truncate() == reason
+    cluster.stop()
+    cluster.start()
+    assert truncate() == reason
+    storage = cluster.open()
+    assert storage.load(oid) == (b"after 1", tids[-1])
+    storage.close()
+
+
+def test_a_node_that_does_not_pack_holds_nobody_up_after_a_restart(cluster):
+    for name in "s1", "s2":
+        cluster[name].command.append("--disable-pack")
+    for _ in range(2):
+        cluster.start()
+        storage = cluster.open()
+        oid = storage.new_oid()
+        tid = commit(storage, store(storage, oid, z64, b"one"))
+        commit(storage, store(storage, oid, tid, b"two"))
+        storage.app.pack(storage.lastTransaction())
+        assert len(revisions(storage, oid)) == 2
+        storage.close()
+        cluster.stop()

@@ -16,6 +16,7 @@ use neo_core::database::{JobResult, WriteJob};
 
 use self::reader::MemoryReader;
 use self::state::State;
+use crate::traits::after_erasure;
 use crate::{Durability, Failure, Jobs, Reader, StoreError, Writer};
 
 /// A disk: what remains when the node that used it is gone. Clones are the same disk.
@@ -174,7 +175,7 @@ impl MemoryWriter {
             return Err(StoreError::Locked);
         }
         if disk.current.is_erased() {
-            return Err(StoreError::Erased);
+            return jobs.map(|job| after_erasure(&job)).collect();
         }
         let failed = |failure| StoreError::Failed { what: "commit", failure };
         let fault = disk.commit_fault.take();

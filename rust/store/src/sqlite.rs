@@ -34,6 +34,7 @@ use self::lock::ProcessLock;
 use self::reader::SqliteReader;
 use self::schema::Found;
 use self::work::{Memory, Work};
+use crate::traits::after_erasure;
 use crate::{Durability, Failure, Jobs, Reader, StoreError, Writer};
 
 const OPENING: &str = "opening the database";
@@ -97,20 +98,16 @@ pub fn open(options: &Options) -> Result<SqliteWriter, StoreError> {
     }
     let modes = connection::configure(&connection, &designation)?;
     match found {
-        Found::Version(_) if options.reset => {
-            begin(&connection).doing(OPENING)?;
-            schema::drop_tables(&connection).doing(OPENING)?;
-            create(&connection)?;
-        }
-        Found::Nothing => {
-            begin(&connection).doing(OPENING)?;
-            create(&connection)?;
-        }
-        Found::Version(version) => {
+        Found::Version(version) if !options.reset => {
             upgrade::upgrade(&mut connection, version)?;
             begin(&connection).doing(OPENING)?;
             schema::create_missing(&connection).doing(OPENING)?;
             commit(&connection).doing(OPENING)?;
+        }
+        Found::Version(_) | Found::Nothing => {
+            begin(&connection).doing(OPENING)?;
+            schema::drop_tables(&connection).doing(OPENING)?;
+            create(&connection)?;
         }
     }
     let dedup = schema::deduplicate(&connection, options.dedup)?;
@@ -191,7 +188,7 @@ impl SqliteWriter {
     ) -> Result<Vec<JobResult>, StoreError> {
         const COMMITTING: &str = "a commit";
         if self.memory.erased {
-            return Err(StoreError::Erased);
+            return jobs.map(|job| after_erasure(&job)).collect();
         }
         if let Some(failure) = self.checkpointer.as_ref().and_then(Checkpointer::failure) {
             return Err(failure);

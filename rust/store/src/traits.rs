@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use neo_core::database::{
-    Answer, CellRow, Class, Configuration, DataId, DataStatistics, JobResult, LastIds, LastTids,
-    Loaded, OidsFrom, Query, Revision, TransactionInfo, WriteJob,
+    Answer, CellRow, Class, Configuration, DataId, DataStatistics, JobOutput, JobResult, LastIds,
+    LastTids, Loaded, OidsFrom, Query, Revision, TransactionInfo, WriteJob,
 };
 use neo_wire::{Oid, PackOrder, Partition, StoredData, Tid, Ttid};
 
@@ -18,6 +18,15 @@ pub enum Durability {
     Lazy,
     /// Survives everything once the commit returned.
     Durable,
+}
+
+/// A job that comes once the tables are dropped: the rest of work that was begun before is nothing
+/// any more, and nobody may be promised anything.
+pub(crate) fn after_erasure(job: &WriteJob) -> Result<JobResult, StoreError> {
+    match job.class() {
+        Class::Background => Ok(Ok(JobOutput::Done)),
+        _ => Err(StoreError::Erased),
+    }
 }
 
 /// What these jobs need: [`Durability::Lazy`] only if all of them are lazy.

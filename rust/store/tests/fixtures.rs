@@ -228,10 +228,12 @@ fn a_killed_node_recovers() {
     // The Python NEO left one row of a transaction that was never voted.
     let statistics = reader.data_statistics().unwrap();
     assert_eq!(Value::from(statistics.orphans), recovery["orphan_data_rows_left_by_reference"]);
-    let repair = WriteJob::PruneOrphans { min: DataId(0), limit: u32::MAX };
-    let pruned = writer.run(vec![repair]).unwrap();
-    assert_eq!(pruned, [Ok(JobOutput::Pruned { deleted: 1, next: None })]);
-    assert_eq!(reader.data_statistics().unwrap().orphans, 0);
+    let repair = |dry_run| WriteJob::PruneOrphans { min: DataId(0), limit: u32::MAX, dry_run };
+    for (dry_run, found, left) in [(true, 1, 1), (false, 1, 0), (true, 0, 0)] {
+        let pruned = writer.run(vec![repair(dry_run)]).unwrap();
+        assert_eq!(pruned, [Ok(JobOutput::Pruned { orphans: found, next: None })]);
+        assert_eq!(reader.data_statistics().unwrap().orphans, left);
+    }
 }
 
 #[test]

@@ -94,6 +94,21 @@ macro_rules! codec_uint {
 }
 codec_uint!(u32, u64);
 
+/// A number that operators give: peers do not look at its sign, and it must be refused with words.
+impl Codec for i64 {
+    fn notation(out: &mut String) {
+        out.push_str("uint");
+    }
+
+    fn encode(&self, out: &mut BytesMut) {
+        write_signed(out, *self);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::try_from(reader.integer()?).map_err(|_| DecodeError::Range("integer"))
+    }
+}
+
 macro_rules! codec_newtype {
     ($($name:ident),*) => { $(
         impl Codec for $name {

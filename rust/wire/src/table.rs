@@ -241,7 +241,7 @@ packets! {
         dry_run: bool,
         nids: Vec<NodeId>,
     };
-    0x0029 SetNumReplicas request => Error execute "ctl → A → M" { num_replicas: u32 };
+    0x0029 SetNumReplicas request => Error execute "ctl → A → M" { num_replicas: i64 };
     0x002a SetClusterState request => Error execute "ctl → A → M" { state: ClusterState };
     0x002b Repair request => Error ignore "ctl → A → M" { nids: Vec<NodeId>, dry_run: bool };
     0x002c NotifyRepair notification execute "M → S" { dry_run: bool };

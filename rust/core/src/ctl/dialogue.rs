@@ -82,7 +82,7 @@ pub(super) fn next(command: &Command, answers: &[Packet]) -> Next {
             acknowledged(Packet::SetClusterState { state: *state }, answers)
         }
         Command::SetReplicas(num_replicas) => {
-            let num_replicas = *num_replicas;
+            let num_replicas = i64::from(*num_replicas);
             acknowledged(Packet::SetNumReplicas { num_replicas }, answers)
         }
         Command::Truncate(tid) => {

@@ -157,6 +157,8 @@ pub enum WriteJob {
         min: DataId,
         /// Rows to look at, at most.
         limit: u32,
+        /// They are only counted.
+        dry_run: bool,
     },
     /// Drops all tables: the node was removed from the cluster (spec storage.md 3.6).
     Erase,
@@ -318,7 +320,7 @@ pub enum Refusal {
     #[error("identifier {0:016x} is over 7fffffffffffffff")]
     IdTooGreat(u64),
     /// Objects of a transaction, or of a pack order.
-    #[error("{0} objects: the limit is 2^21-1")]
+    #[error("Too many modified OIDs (the default storage backend has a limitation of 2^21-1)")]
     TooManyOids(usize),
     /// User, description or extension.
     #[error("{0} bytes of metadata: the limit is 65535")]
@@ -366,8 +368,8 @@ pub enum JobOutput {
     },
     /// Of [`WriteJob::PruneOrphans`].
     Pruned {
-        /// Rows deleted by this slice.
-        deleted: u64,
+        /// Rows that nothing refers to in this slice.
+        orphans: u64,
         /// Where the next slice begins; none if the end was reached.
         next: Option<DataId>,
     },

@@ -91,7 +91,6 @@ impl Master {
             let connection = self.storage_connection(*nid);
             let invalid = || format!("invalid storage node {nid}");
             connections.push(connection.ok_or_else(invalid)?);
-            self.check_able(*nid, "repair", "look for orphan data")?;
         }
         for connection in connections {
             self.notify(turn, connection, Packet::NotifyRepair { dry_run });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use neo_wire::{CellState, NodeId, NodeState, NodeType, Packet};
+use neo_wire::{CellChange, CellState, NodeId, NodeState, NodeType, Packet};
 use tracing::info;
 
 use super::{Asker, Master, Phase, Turn};
@@ -159,14 +159,27 @@ impl Master {
         self.ack(turn, from, &format!("Nodes added: {}", names.join(", ")));
     }
 
-    pub(super) fn set_replicas(&mut self, turn: &mut Turn<'_>, from: Asker, num_replicas: u32) {
+    pub(super) fn set_replicas(&mut self, turn: &mut Turn<'_>, from: Asker, num_replicas: i64) {
         if let Err(text) = self.check_operating("setNumReplicas") {
             return self.deny(turn, from, &text);
         }
+        let Ok(num_replicas) = u32::try_from(num_replicas) else {
+            let text = format!("invalid number of replicas: {num_replicas}");
+            return self.deny(turn, from, &text);
+        };
         self.table.set_num_replicas(num_replicas);
         let types = [NodeType::Storage, NodeType::Client, NodeType::Admin];
         self.tell_version_to(turn, &types, Vec::new());
         self.ack(turn, from, "");
+    }
+
+    /// Why a new cell would never be filled: its storage, or all those that have its data, can not.
+    fn check_replicable(&self, cell: &CellChange) -> Result<(), String> {
+        let able = |nid| self.check_able(nid, "replicate", "replicate");
+        able(cell.nid)?;
+        let mut sources = self.table.readable(cell.partition).map(able).peekable();
+        let first = sources.peek().cloned().unwrap_or(Ok(()));
+        if sources.any(|source| source.is_ok()) { Ok(()) } else { first }
     }
 
     pub(super) fn tweak(
@@ -208,8 +221,7 @@ impl Master {
         if !dry_run {
             let copied = changes.iter().filter(|cell| cell.state == CellState::OutOfDate);
             for cell in copied {
-                let able = self.check_able(cell.nid, "replicate", "replicate");
-                if let Err(text) = able {
+                if let Err(text) = self.check_replicable(cell) {
                     return self.deny(turn, from, &text);
                 }
             }

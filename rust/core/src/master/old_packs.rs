@@ -145,7 +145,7 @@ impl Master {
         }
     }
 
-    fn complete_packs(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn complete_packs(&mut self, turn: &mut Turn<'_>) {
         for asker in self.packs.complete(&self.table.readable_nids()) {
             self.answer(turn, asker, Packet::WaitedForPack {});
         }

@@ -76,11 +76,12 @@ impl Packs {
         order.is_some_and(|order| order.approved == Some(true))
     }
 
-    /// Whether an order that a truncation at this TID would remove is approved or completed.
+    /// Whether an order that a truncation at this TID would remove is approved, or completed by any
+    /// storage: what it packed there is not what was before it.
     pub fn is_needed_after(&self, tid: Tid) -> bool {
-        let mut later = self.orders.values().filter(|order| order.tid > tid);
-        self.max_completed.is_some_and(|completed| completed > tid)
-            || later.any(|order| order.approved == Some(true))
+        let approved = self.orders.values().filter(|order| order.approved == Some(true));
+        let completed = self.completed.values().chain(&self.max_completed);
+        approved.map(|order| &order.tid).chain(completed).any(|order| *order > tid)
     }
 
     pub fn reject_unsigned(&mut self) {

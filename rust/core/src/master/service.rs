@@ -80,6 +80,8 @@ impl Master {
         // Orders without signature are what an aborted pack left, or were blocked by one: as
         // long as they stay so, no other pack is approved (spec master.md 14.2).
         self.packs.reject_unsigned();
+        // What storages reported in VERIFYING: older orders are not kept.
+        self.complete_packs(turn);
         self.set_cluster_state(turn, ClusterState::Running);
         for (key, nid, _) in self.storages() {
             let record = self.nodes.get(key);

@@ -175,8 +175,12 @@ impl Transactions {
     pub fn floor(&self) -> Tid {
         let ttid = self.pending.last_key_value().map(|(ttid, _)| ttid.as_tid());
         let queued = self.queue.back().and_then(|ttid| self.final_tid(*ttid));
-        let floor = self.last_tid.max(self.last_ttid).max(ttid.unwrap_or_default());
-        floor.max(queued.unwrap_or_default())
+        self.last_tid.max(ttid.unwrap_or_default()).max(queued.unwrap_or_default())
+    }
+
+    /// After which TID the next one is given: those of transactions that were aborted count too.
+    fn used(&self) -> Tid {
+        self.floor().max(self.last_ttid)
     }
 
     fn final_tid(&self, ttid: Ttid) -> Option<Tid> {
@@ -211,7 +215,7 @@ impl Transactions {
                 return Err("new TID must be greater than the last committed one".into());
             }
             if tid > Tid::MAX {
-                return Err(NoTidLeft { floor: self.floor() }.to_string());
+                return Err(NoTidLeft { floor: self.used() }.to_string());
             }
             self.queue.push_back(tid.as_ttid());
             tid.as_ttid()
@@ -220,7 +224,7 @@ impl Transactions {
             if self.pending.values().any(blocks) {
                 return Err(concurrent.into());
             }
-            let tid = next_tid(wall_s, self.floor(), None).map_err(|error| error.to_string())?;
+            let tid = next_tid(wall_s, self.used(), None).map_err(|error| error.to_string())?;
             self.last_ttid = tid;
             tid.as_ttid()
         };
@@ -248,7 +252,7 @@ impl Transactions {
         if self.get(ttid).is_some_and(|x| x.is_imposed) {
             return Ok(ttid.as_tid());
         }
-        let tid = next_tid(wall_s, self.floor(), Some((ttid, partitions)))?;
+        let tid = next_tid(wall_s, self.used(), Some((ttid, partitions)))?;
         self.queue.push_back(ttid);
         Ok(tid)
     }

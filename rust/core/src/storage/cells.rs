@@ -68,24 +68,27 @@ impl Storage {
         Ok(())
     }
 
-    /// NotifyPartitionChanges. False if it does not follow the table we have.
+    /// NotifyPartitionChanges.
+    ///
+    /// # Errors
+    /// Why it is refused.
     pub(super) fn table_changes(
         &mut self,
         (ptid, num_replicas, cells): (Ptid, u32, Vec<CellChange>),
         cx: &mut Context<'_>,
-    ) -> bool {
+    ) -> Result<(), String> {
         if self.table.ptid().is_none_or(|own| own.0.checked_add(1) != Some(ptid.0)) {
-            return false;
+            return Err("wrong partition table id".to_owned());
         }
         let np = self.table.partitions();
-        if cells.iter().any(|cell| cell.partition.0 >= np) {
-            return false;
+        if let Some(cell) = cells.iter().find(|cell| cell.partition.0 >= np) {
+            return Err(format!("partition {} does not exist: there are {np}", cell.partition));
         }
         self.table.change(ptid, num_replicas, &cells);
         let last_pack = self.packs.last;
         let change = TableChange { ptid, replicas: num_replicas, cells, full: false, last_pack };
         self.record_table(WriteJob::ChangeTable(change), cx);
-        true
+        Ok(())
     }
 
     /// States count from now on; TIDs of own cells are known once recorded.

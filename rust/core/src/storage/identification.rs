@@ -39,7 +39,13 @@ impl Storage {
     ) {
         let to = Requester { connection, msg_id };
         match (self.peers.get(&connection).map(|peer| peer.node_type), packet) {
-            (_, Packet::CloseClient {} | Packet::FlushLog {}) => {}
+            (_, Packet::FlushLog {}) => {}
+            // The peer has no more use for the connection, and we have none (protocol.md 8.4).
+            (_, Packet::CloseClient {}) => {
+                if self.links.abort(connection, cx.out).is_some() {
+                    self.peer_closed(connection, cx);
+                }
+            }
             (_, Packet::Error { code, message }) => debug!(?code, %message, "the peer reports"),
             (None, Packet::RequestIdentification { node_type, nid, cluster, id_timestamp, .. }) => {
                 self.identify(to, (node_type, nid, cluster, id_timestamp), cx)

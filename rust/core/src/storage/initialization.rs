@@ -130,6 +130,7 @@ impl Storage {
         info!("operation starts");
         self.tell_master(Packet::NotifyReady {}, cx);
         self.maybe_pack(cx);
+        self.go_on_repairing(cx);
     }
 
     /// Backup mode begins where the readable cells are, unless it already was in it.

@@ -34,6 +34,8 @@ pub(super) enum Job {
     BeginPack,
     /// A slice of a pack, of this cell.
     Pack(Option<Partition>),
+    /// A slice of a search for orphan data.
+    Repair,
     /// The start of operation in backup mode: the last TID of readable cells, once everything is
     /// written.
     BackupTid,
@@ -121,6 +123,7 @@ impl Storage {
         match job {
             Job::Erase => self.stop_with(crate::io::Exit::Success, cx),
             Job::Table => self.table_written(outputs, cx),
+            Job::Repair => self.repaired(&outputs, cx),
             Job::Truncate(requester) => self.truncated(requester, cx),
             Job::Reply(requester, packet) => match refusal {
                 None => self.reply(requester, packet, cx),

@@ -1,7 +1,7 @@
 //! Taking a write lock (spec storage.md 11.2).
 
 use neo_wire::{Oid, Packet, Tid, Ttid};
-use tracing::info;
+use tracing::{error, info};
 
 use super::transaction::Voted;
 use super::{Context, Storage};
@@ -44,16 +44,25 @@ impl Storage {
             transaction.lockless.insert(oid);
             return Lock::Lockless;
         }
-        let Some(&holder) = self.write_locks.get(&oid) else {
+        let (lockless, connection) = (transaction.lockless.contains(&oid), transaction.connection);
+        let holder = match self.write_locks.get(&oid).copied() {
+            Some(holder) if !self.transactions.contains_key(&holder) => {
+                error!(%oid, %holder, "this lock outlived its transaction: it is dropped");
+                self.write_locks.remove(&oid);
+                self.stacks.remove(&oid);
+                None
+            }
+            holder => holder,
+        };
+        let Some(holder) = holder else {
             if !self.is_readable(partition) && !self.replicated.contains_key(&partition) {
                 return Lock::NonReadable;
             }
             return self.take(ttid, serial, oid);
         };
-        let (lockless, connection) = (transaction.lockless.contains(&oid), transaction.connection);
         let follows = follows && !lockless && holder < ttid && holder.as_tid() == serial;
         let Some(other) = self.transactions.get_mut(&holder) else {
-            unreachable!("{oid} is locked by {holder}, which ended");
+            return Lock::NonReadable;
         };
         if follows && other.connection == connection && other.can_be_followed(oid) {
             return self.follow(ttid, oid, holder);

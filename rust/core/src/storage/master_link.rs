@@ -153,8 +153,8 @@ impl Storage {
             }
             Packet::NotifyClusterInformation { state } => self.cluster_state(state),
             Packet::NotifyPartitionChanges { ptid, num_replicas, cells } => {
-                if !self.table_changes((ptid, num_replicas, cells), cx) {
-                    self.refuse(to, "wrong partition table id", cx);
+                if let Err(reason) = self.table_changes((ptid, num_replicas, cells), cx) {
+                    self.refuse(to, &reason, cx);
                 }
             }
             Packet::NotifyPackSigned { approved, rejected } => {
@@ -164,13 +164,14 @@ impl Storage {
             | Packet::AbortTransaction { ttid, .. } => self.abort(ttid, cx),
             Packet::AskFinalTID { ttid } => self.master_final_tid(to, ttid, cx),
             Packet::AskPackOrders { min_id } => self.pack_orders(to, min_id, cx),
+            Packet::NotifyRepair { dry_run } => self.begin_repair(dry_run, cx),
             Packet::StopOperation {} => {
                 info!("operation stops");
                 self.end_operation(cx);
                 self.phase = Phase::Initializing;
             }
             // A master of the Python NEO does not know what we lack.
-            packet @ (Packet::NotifyRepair { .. } | Packet::CheckPartition { .. }) => {
+            packet @ Packet::CheckPartition { .. } => {
                 warn!(packet = packet.name(), "not done: this version of NEO can not");
             }
             packet if self.is_operational() => self.operation_packet(to, packet, cx),

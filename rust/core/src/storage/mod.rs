@@ -13,6 +13,7 @@ mod master_link;
 mod pack;
 mod queues;
 mod reads;
+mod repair;
 mod stacks;
 mod stores;
 mod tpc;
@@ -29,6 +30,7 @@ use self::jobs::{Job, Ticket};
 use self::master_link::Phase;
 use self::pack::Packer;
 use self::queues::{DelayedRead, DelayedWrite, Requester};
+use self::repair::Repair;
 use self::transaction::Transaction;
 use self::undo::UndoQuestion;
 use crate::database::{self, CellRow, Configuration, JobResult, Query, WriteJob};
@@ -120,7 +122,7 @@ enum Asked {
 
 /// What a storage of this version does not do yet: a master that knows this key of the
 /// identification (others ignore it) denies what operators ask of it, with that reason.
-pub const LACKS: &[&str] = &["check", "repair", "replicate"];
+pub const LACKS: &[&str] = &["check", "replicate"];
 
 /// See the module.
 #[derive(Debug)]
@@ -148,6 +150,7 @@ pub struct Storage {
     /// What was decided last is being done.
     truncating: bool,
     packs: Packer,
+    repair: Option<Repair>,
     peers: BTreeMap<ConnectionId, Peer>,
     waiting_peers: Vec<WaitingPeer>,
     jobs: BTreeMap<Ticket, (u64, Job)>,
@@ -199,6 +202,7 @@ impl Storage {
             truncate_tid: settings.truncate_tid,
             truncating: false,
             packs: Packer::default(),
+            repair: None,
             peers: BTreeMap::new(),
             waiting_peers: Vec::new(),
             jobs: BTreeMap::new(),

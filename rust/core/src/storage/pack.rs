@@ -96,9 +96,10 @@ impl Order {
 }
 
 impl Packer {
-    /// Operation ends: what is being done is forgotten, and begun again in the next one.
+    /// Operation ends: what is being done is forgotten, and begun again in the next one, when the
+    /// master tells what is approved. A node that does not pack answers then as if it were new.
     pub fn reset(&mut self) {
-        *self = Self { last: self.last, ..Self::default() };
+        *self = Self::default();
     }
 
     /// An own cell became readable: the master is told again what is completed.

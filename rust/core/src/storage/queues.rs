@@ -63,6 +63,8 @@ pub(super) struct DelayedWrite {
 pub(super) struct DelayedRead {
     pub requester: Requester,
     pub request: ReadRequest,
+    /// For what has no bound: the transactions that were locked when it was asked.
+    pub locked: Vec<Ttid>,
 }
 
 impl Storage {
@@ -77,7 +79,7 @@ impl Storage {
         self.released = false;
         for delayed in std::mem::take(&mut self.read_queue) {
             if self.links.contains(delayed.requester.connection) {
-                self.try_read(delayed.requester, delayed.request, cx);
+                self.try_read(delayed, cx);
             }
         }
         for question in std::mem::take(&mut self.undo_queue) {

@@ -39,18 +39,28 @@ impl Storage {
                 let tid = self.transactions.get(&ttid).and_then(|transaction| transaction.tid);
                 self.reply(to, Packet::AnswerFinalTID { tid }, cx);
             }
-            request => self.try_read(to, request, cx),
+            request => {
+                let mut locked = Vec::new();
+                if let ReadRequest::Tids { .. } = request {
+                    let transactions = self.transactions.iter();
+                    locked.extend(
+                        transactions.filter(|(_, t)| t.tid.is_some()).map(|(ttid, _)| *ttid),
+                    );
+                }
+                let request = self.bounded(to, request);
+                self.try_read(DelayedRead { requester: to, request, locked }, cx);
+            }
         }
     }
 
     /// Reads now, or when a lock is released.
-    pub(super) fn try_read(&mut self, to: Requester, request: ReadRequest, cx: &mut Context<'_>) {
-        let request = self.bounded(to, request);
+    pub(super) fn try_read(&mut self, read: DelayedRead, cx: &mut Context<'_>) {
+        let (to, request) = (read.requester, read.request);
         let partition = self.partition_of(request);
         if partition.is_some_and(|partition| !self.is_readable(partition)) {
             self.reply_error(to, ErrorCode::NonReadableCell, "", cx);
-        } else if self.must_wait(request) {
-            self.read_queue.push_back(DelayedRead { requester: to, request });
+        } else if self.must_wait(&read) {
+            self.read_queue.push_back(read);
         } else {
             let (query, asked) = self.query(request);
             self.ask_read(query, Job::Read(to, partition, asked), cx);
@@ -98,8 +108,8 @@ impl Storage {
     }
 
     /// Whether a transaction that is locked and not unlocked would change the answer.
-    fn must_wait(&self, request: ReadRequest) -> bool {
-        match request {
+    fn must_wait(&self, read: &DelayedRead) -> bool {
+        match read.request {
             ReadRequest::Object { oid, .. } | ReadRequest::History { oid, .. } => {
                 self.read_locks.contains_key(&oid)
             }
@@ -108,7 +118,11 @@ impl Storage {
             }
             // A client that was told about a commit must find it. The Python NEO answers at once.
             ReadRequest::Transaction(tid) => self.transactions.values().any(|t| t.tid == Some(tid)),
-            ReadRequest::Tids { .. } => self.transactions.values().any(|t| t.tid.is_some()),
+            // Those that are locked later were not told to anybody when it was asked.
+            ReadRequest::Tids { .. } => {
+                let mut locked = read.locked.iter().map(|ttid| self.transactions.get(ttid));
+                locked.any(|transaction| transaction.is_some_and(|t| t.tid.is_some()))
+            }
             ReadRequest::FinalTid(_) => false,
         }
     }

@@ -106,8 +106,13 @@ impl Storage {
             self.reply(to, request.answer(Some(Tid::ZERO)), cx);
             return;
         }
+        let is_relock = matches!(request, WriteRequest::Relock { .. });
         let follows = self.may_follow(ttid, &request);
         match self.lock(ttid, (oid, serial), follows, cx) {
+            // The lock came back with another request, when its base was checked.
+            Lock::Conflict(_) if is_relock && self.write_locks.get(&oid) == Some(&ttid) => {
+                self.locked(to, ttid, request, Lock::Locked, cx);
+            }
             Lock::Delay => {
                 self.delay_write(DelayedWrite { ttid, requester: to, request });
             }
@@ -342,6 +347,10 @@ impl Storage {
         };
         transaction.serials.remove(&oid);
         let store = transaction.stores.remove(&oid);
+        // Nothing else would release it: only locks of what the transaction has are.
+        let followers = self.unlock_object(ttid, oid);
+        self.orphan(&followers);
+        self.released = true;
         let Some(store) = store else {
             self.give_back_data(to, (base_serial, conflict), None, cx);
             return;

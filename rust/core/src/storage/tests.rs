@@ -9,6 +9,7 @@ mod locks;
 mod pack;
 mod reads;
 mod relock;
+mod repair;
 mod stacks;
 mod start;
 mod undo;

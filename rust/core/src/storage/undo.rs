@@ -24,6 +24,8 @@ pub(super) struct UndoQuestion {
     /// The first one is being looked up.
     oids: VecDeque<Oid>,
     found: Vec<(Oid, UndoSerial)>,
+    /// The objects that were being committed when it was asked, and by which transactions.
+    locked: Vec<(Oid, Ttid)>,
 }
 
 impl Storage {
@@ -34,9 +36,10 @@ impl Storage {
         oids: Vec<Oid>,
         cx: &mut Context<'_>,
     ) {
-        let oids = oids.into();
+        let locked = oids.iter().filter_map(|oid| Some((*oid, *self.read_locks.get(oid)?)));
+        let (locked, oids) = (locked.collect(), oids.into());
         self.try_undo_question(
-            UndoQuestion { to, ttid, ltid, undone, oids, found: Vec::new() },
+            UndoQuestion { to, ttid, ltid, undone, oids, found: Vec::new(), locked },
             cx,
         );
     }
@@ -44,7 +47,8 @@ impl Storage {
     /// Looks objects up now, or when what is being committed can be read: a client that was told
     /// about a commit must not undo as if it had not been. The Python NEO answers at once.
     pub(super) fn try_undo_question(&mut self, question: UndoQuestion, cx: &mut Context<'_>) {
-        if question.oids.iter().any(|oid| self.read_locks.contains_key(oid)) {
+        let mut locked = question.locked.iter();
+        if locked.any(|(oid, ttid)| self.read_locks.get(oid) == Some(ttid)) {
             self.undo_queue.push(question);
         } else {
             self.next_undo_serial(question, cx);

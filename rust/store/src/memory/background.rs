@@ -52,7 +52,10 @@ impl State {
             WriteJob::BeginPack(order) => {
                 let oids = oid_list(order.partial, order.oids);
                 if oids.is_none() {
-                    self.begun_packs.retain(|_, begun| begun.pack_tid > order.pack_tid);
+                    let rows = self.rows.values();
+                    let done: BTreeSet<Tid> = rows.filter_map(|row| row.pack).collect();
+                    self.begun_packs
+                        .retain(|tid, begun| begun.pack_tid > order.pack_tid || done.contains(tid));
                 }
                 self.begun_packs.insert(order.tid, PackOrder { oids, ..order });
                 JobOutput::Done
@@ -74,7 +77,9 @@ impl State {
                 self.truncate();
                 JobOutput::Done
             }
-            WriteJob::PruneOrphans { min, limit } => self.prune_orphans(min, limit),
+            WriteJob::PruneOrphans { min, limit, dry_run } => {
+                self.prune_orphans(min, limit, dry_run)
+            }
             job => {
                 let text = format!("not a job of the background: {job:?}");
                 return Err(StoreError::Inconsistent(text));
@@ -205,7 +210,7 @@ impl State {
         }
     }
 
-    fn prune_orphans(&mut self, min: DataId, limit: u32) -> JobOutput {
+    fn prune_orphans(&mut self, min: DataId, limit: u32, dry_run: bool) -> JobOutput {
         let ids: Vec<_> = self
             .data
             .range(min..)
@@ -218,7 +223,8 @@ impl State {
             Some((last, _)) => Some(DataId(last.0 + 1)),
         };
         let orphans = ids.iter().filter(|(_, references)| *references == 0);
-        let deleted = orphans.filter(|(id, _)| self.data.remove(id).is_some()).count() as u64;
-        JobOutput::Pruned { deleted, next }
+        let orphans =
+            orphans.filter(|(id, _)| dry_run || self.data.remove(id).is_some()).count() as u64;
+        JobOutput::Pruned { orphans, next }
     }
 }

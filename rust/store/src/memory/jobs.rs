@@ -9,11 +9,15 @@ use neo_wire::{CellState, NodeId, Oid, OidList, PackOrder, Partition, Tid, Ttid}
 
 use super::state::{Record, State, Voted};
 use crate::StoreError;
+use crate::traits::after_erasure;
 
 impl State {
     pub fn job(&mut self, job: WriteJob) -> Result<JobResult, StoreError> {
         if let Err(refusal) = job.check() {
             return Ok(Err(refusal));
+        }
+        if self.erased {
+            return after_erasure(&job);
         }
         match job {
             WriteJob::SetName(name) => self.configuration.name = Some(name),

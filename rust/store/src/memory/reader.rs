@@ -176,7 +176,13 @@ impl Reader for MemoryReader {
         let orders = state.begun_packs.values().chain(done);
         let concerned =
             orders.filter(|order| order.oids.clone().is_none_or(|oids| oids.list().contains(&oid)));
-        Ok(concerned.map(|order| order.pack_tid).max().unwrap_or(Tid::ZERO))
+        // It may be stored elsewhere, and executed by the Python NEO: nothing is known of it then.
+        let is_known = |tid: &Tid| {
+            state.begun_packs.contains_key(tid)
+                || state.packs.get(tid).is_some_and(|order| order.approved == Some(true))
+        };
+        let unknown = packed.filter(|packed| !is_known(packed));
+        Ok(concerned.map(|order| order.pack_tid).chain(unknown).max().unwrap_or(Tid::ZERO))
     }
 
     fn spilled(&self, data: DataId) -> Result<Option<StoredData>, StoreError> {

@@ -127,7 +127,9 @@ fn an_erased_database_is_new_when_it_is_opened_again() {
     let mut writer = disk.open().unwrap();
     writer.run(table()).unwrap();
     writer.run(vec![WriteJob::Erase]).unwrap();
-    assert_eq!(writer.run(vec![]), Err(StoreError::Erased));
+    let slice = WriteJob::DropPartition { partition: Partition(0), limit: 1 };
+    assert_eq!(writer.run(vec![slice]), Ok(vec![Ok(JobOutput::Done)]));
+    assert_eq!(writer.run(vec![WriteJob::DropUnfinished]), Err(StoreError::Erased));
     let reader = disk.open().unwrap().reader().unwrap();
     assert_eq!(reader.table(), Ok(vec![]));
     assert_eq!(reader.configuration().unwrap().nid, None);

@@ -52,7 +52,9 @@ impl Work<'_> {
             }
             WriteJob::SignPacks { approved, rejected } => self.sign(&approved, &rejected),
             WriteJob::Truncate => self.truncate().map(|()| JobOutput::Done),
-            WriteJob::PruneOrphans { min, limit } => self.prune_orphans(min, limit),
+            WriteJob::PruneOrphans { min, limit, dry_run } => {
+                self.prune_orphans(min, limit, dry_run)
+            }
             job => {
                 let text = format!("not a job of the background: {job:?}");
                 return Err(StoreError::Inconsistent(text));
@@ -215,7 +217,7 @@ impl Work<'_> {
         self.set("truncate_tid", None)
     }
 
-    fn prune_orphans(&self, min: DataId, limit: u32) -> rusqlite::Result<JobOutput> {
+    fn prune_orphans(&self, min: DataId, limit: u32, dry_run: bool) -> rusqlite::Result<JobOutput> {
         let statement = "SELECT id FROM data WHERE id >= ? ORDER BY id LIMIT ?";
         let ids = match key(min.0) {
             Some(key) => self.column(statement, (key, limit))?,
@@ -226,7 +228,8 @@ impl Work<'_> {
             None => Some(min),
             Some(last) => Some(DataId(last + 1)),
         };
-        let deleted = self.prune(ids.into_iter().map(DataId))?;
-        Ok(JobOutput::Pruned { deleted, next })
+        let ids = ids.into_iter().map(DataId);
+        let orphans = if dry_run { self.orphans(ids)?.len() as u64 } else { self.prune(ids)? };
+        Ok(JobOutput::Pruned { orphans, next })
     }
 }

@@ -12,6 +12,7 @@ use super::failure::Doing;
 use super::schema::drop_tables;
 use super::work::{Voted, Work};
 use crate::StoreError;
+use crate::traits::after_erasure;
 
 const VOTING: &str = "writing a vote";
 
@@ -19,6 +20,9 @@ impl Work<'_> {
     pub fn job(&mut self, job: WriteJob) -> Result<JobResult, StoreError> {
         if let Err(refusal) = job.check() {
             return Ok(Err(refusal));
+        }
+        if self.memory.erased {
+            return after_erasure(&job);
         }
         let result = match job {
             WriteJob::SetName(name) => self.set("name", Some(name)),

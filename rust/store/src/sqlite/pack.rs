@@ -2,6 +2,7 @@
 
 use neo_core::database::{JobOutput, RecordKey};
 use neo_wire::{Oid, PackOrder, Partition, Tid};
+use rusqlite::OptionalExtension;
 
 use super::columns::{concatenated, key, sql};
 use super::work::Work;
@@ -17,12 +18,38 @@ struct Slice {
 }
 
 impl Work<'_> {
+    /// Whether the orders of `neo_packs` were begun in this database: the Python NEO drops its own
+    /// tables, with the name that ours has there, to make another database of the same file.
+    pub fn owns_packs(&self) -> rusqlite::Result<bool> {
+        let statement = "SELECT id FROM neo_identity
+            JOIN config ON config.name = 'neo_identity' AND config.value = id";
+        let found: Option<String> =
+            self.statement(statement)?.query_row([], |row| row.get(0)).optional()?;
+        Ok(found.is_some())
+    }
+
+    fn own_packs(&self) -> rusqlite::Result<()> {
+        for statement in [
+            "DELETE FROM neo_identity",
+            "INSERT INTO neo_identity VALUES (lower(hex(randomblob(16))))",
+            "INSERT OR REPLACE INTO config SELECT 'neo_identity', id FROM neo_identity",
+        ] {
+            self.execute(statement, [])?;
+        }
+        Ok(())
+    }
+
     pub fn begin_pack(&mut self, order: PackOrder) -> rusqlite::Result<()> {
+        if !self.owns_packs()? {
+            self.own_packs()?;
+        }
         let pack_tid = sql(order.pack_tid.0)?;
         let oids = order.oids.filter(|_| order.partial).map(|oids| concatenated(&oids.list()));
         if oids.is_none() {
-            // What they cover is covered.
-            self.execute("DELETE FROM neo_packs WHERE pack_tid <= ?", [pack_tid])?;
+            // What they cover is covered; those that cells are packed up to stay known.
+            let statement = "DELETE FROM neo_packs WHERE pack_tid <= ?
+                AND tid NOT IN (SELECT pack FROM pt WHERE pack IS NOT NULL)";
+            self.execute(statement, [pack_tid])?;
         }
         let row = (sql(order.tid.0)?, oids.is_some(), oids, pack_tid);
         self.execute("INSERT OR REPLACE INTO neo_packs VALUES (?, ?, ?, ?)", row).map(drop)

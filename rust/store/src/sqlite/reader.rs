@@ -266,9 +266,14 @@ impl Reader for SqliteReader {
 
     fn pack_tid(&self, oid: Oid) -> Result<Tid, StoreError> {
         let partition = oid.partition(self.common.partitions()).0;
+        // An order may be stored elsewhere, and executed by the Python NEO: all that is known of it
+        // then is that its `pack_tid` is not after it.
         let sql = "SELECT pack_tid, oids FROM neo_packs UNION ALL
                    SELECT pack_tid, oids FROM pack WHERE approved
-                       AND tid <= (SELECT max(pack) FROM pt WHERE partition = ?)
+                       AND tid <= (SELECT max(pack) FROM pt WHERE partition = ?1) UNION ALL
+                   SELECT pack, NULL FROM pt WHERE partition = ?1 AND pack > 0
+                       AND pack NOT IN (SELECT tid FROM neo_packs)
+                       AND pack NOT IN (SELECT tid FROM pack WHERE approved)
                    ORDER BY pack_tid DESC";
         let key = oid.to_bytes();
         let connection = self.lock();

@@ -12,7 +12,7 @@ pub const VERSION: u32 = 4;
 const DEDUP_INDEX: &str = "_data_i1";
 
 /// In the order in which they are created. The Python NEO inserts by position.
-pub const TABLES: [(&str, &str); 10] = [
+pub const TABLES: [(&str, &str); 11] = [
     ("config", "(name TEXT NOT NULL PRIMARY KEY, value TEXT) WITHOUT ROWID"),
     (
         "pt",
@@ -59,6 +59,8 @@ pub const TABLES: [(&str, &str); 10] = [
         "(tid INTEGER PRIMARY KEY, partial BOOLEAN NOT NULL, oids BLOB,
           pack_tid INTEGER NOT NULL)",
     ),
+    // Ours: what `config` has under the same name, if `neo_packs` belongs to this database.
+    ("neo_identity", "(id TEXT NOT NULL)"),
 ];
 
 const INDEXES: [(&str, &str); 2] =
@@ -67,7 +69,7 @@ const INDEXES: [(&str, &str); 2] =
 /// What a database holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// No table at all.
+    /// No table at all, or only those of ours that the Python NEO left when it was told to erase.
     Nothing,
     /// Tables of this version.
     Version(u32),
@@ -78,14 +80,18 @@ pub enum Found {
 /// # Errors
 /// [`StoreError::Foreign`] if it is something else than a NEO database.
 pub fn look(connection: &Connection, name: &str) -> Result<Found, StoreError> {
-    let tables = "SELECT count(*) FROM sqlite_master";
-    let count: i64 =
-        connection.query_row(tables, [], |row| row.get(0)).map_err(|error| {
-            match error.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::NotADatabase) => StoreError::Foreign(name.to_owned()),
-                _ => failed("opening the database", error),
-            }
-        })?;
+    let ours = TABLES.iter().filter(|(name, _)| name.starts_with("neo_"));
+    let ours: Vec<_> = ours.map(|(name, _)| format!("'{name}'")).collect();
+    let tables = format!(
+        "SELECT count(*) FROM sqlite_master WHERE type <> 'table' OR name NOT IN ({})",
+        ours.join(", ")
+    );
+    let count: i64 = connection.query_row(&tables, [], |row| row.get(0)).map_err(|error| {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => StoreError::Foreign(name.to_owned()),
+            _ => failed("opening the database", error),
+        }
+    })?;
     if count == 0 {
         return Ok(Found::Nothing);
     }

@@ -1,3 +1,5 @@
+mod file;
+
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -279,8 +281,12 @@ fn reset_forgets_everything_but_foreign_tables() {
 #[test]
 fn erased_then_new() {
     let (_directory, path, mut writer) = database();
-    writer.run(vec![WriteJob::Erase]).unwrap();
-    assert_eq!(writer.run(vec![]).err(), Some(StoreError::Erased));
+    // What was begun before ends without harm, in the same commit and later.
+    let slice = WriteJob::DropPartition { partition: Partition(0), limit: 1 };
+    let results = writer.run(vec![WriteJob::Erase, slice.clone()]).unwrap();
+    assert_eq!(results, [Ok(JobOutput::Done), Ok(JobOutput::Done)]);
+    assert_eq!(writer.run(vec![slice]).unwrap(), [Ok(JobOutput::Done)]);
+    assert_eq!(writer.run(vec![unlock(5)]).err(), Some(StoreError::Erased));
     drop(writer);
     let writer = open(&options(&path)).unwrap();
     assert_eq!(writer.reader().unwrap().table().unwrap(), []);

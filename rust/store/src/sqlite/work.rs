@@ -53,7 +53,8 @@ pub struct Work<'a> {
 }
 
 impl Memory {
-    /// Reads it; what was spilled and never voted is freed.
+    /// Reads it; what was spilled and never voted is freed, unless something else refers to it: the
+    /// Python NEO may have made another database of the file in the meantime, and left our tables.
     pub fn load(connection: &Connection, dedup: bool) -> Result<Self, StoreError> {
         let mut memory = Self { dedup, ..Self::default() };
         let settings = super::reader::configuration(connection)?;
@@ -63,6 +64,9 @@ impl Memory {
         memory.set_rows(super::reader::rows(connection)?);
         let mut work = Work { connection, memory: &mut memory };
         work.load_voted()?;
+        if !work.owns_packs().doing(LOADING)? {
+            work.execute("DELETE FROM neo_packs", []).doing(LOADING)?;
+        }
         let spilled = work.column("SELECT data_id FROM neo_spilled", []).doing(LOADING)?;
         if !spilled.is_empty() {
             work.execute("DELETE FROM neo_spilled", []).doing(LOADING)?;
@@ -152,18 +156,27 @@ impl<'a> Work<'a> {
     /// Deletes those that nothing refers to (spec storage.md 7.5).
     pub fn prune(&self, data: impl IntoIterator<Item = DataId>) -> rusqlite::Result<u64> {
         let mut deleted = 0;
-        let mut referred = self.statement("SELECT 1 FROM obj WHERE data_id = ? LIMIT 1")?;
         let mut delete = self.statement("DELETE FROM data WHERE id = ?")?;
+        for key in self.orphans(data)? {
+            deleted += delete.execute([key])? as u64;
+        }
+        Ok(deleted)
+    }
+
+    /// The keys of those that nothing refers to.
+    pub fn orphans(&self, data: impl IntoIterator<Item = DataId>) -> rusqlite::Result<Vec<i64>> {
+        let mut referred = self.statement("SELECT 1 FROM obj WHERE data_id = ? LIMIT 1")?;
+        let mut orphans = Vec::new();
         for data in data {
             if self.memory.is_held(data) {
                 continue;
             }
             let key = columns::sql(data.0)?;
             if referred.query_row([key], |_| Ok(())).optional()?.is_none() {
-                deleted += delete.execute([key])? as u64;
+                orphans.push(key);
             }
         }
-        Ok(deleted)
+        Ok(orphans)
     }
 
     /// Releases data of unfinished transactions and prunes it.

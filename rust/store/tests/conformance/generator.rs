@@ -213,7 +213,11 @@ impl Generator {
                 oids: self.one_in(2).then(|| OidList::List(self.oids())),
                 pack_tid: self.tid(),
             }),
-            _ => WriteJob::PruneOrphans { min: DataId(self.below(5)), limit: self.below(5) as u32 },
+            _ => WriteJob::PruneOrphans {
+                min: DataId(self.below(5)),
+                limit: self.below(5) as u32,
+                dry_run: self.one_in(2),
+            },
         }
     }
 

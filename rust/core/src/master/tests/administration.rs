@@ -231,8 +231,19 @@ fn the_number_of_replicas_is_told() {
     let packets = bench.packets(running.storages[0]);
     let ptid = neo_wire::Ptid(2);
     let cells = Vec::new();
-    let expected = Packet::NotifyPartitionChanges { ptid, num_replicas, cells };
+    let expected = Packet::NotifyPartitionChanges { ptid, num_replicas: 1, cells };
     assert_eq!(packets, [expected]);
+}
+
+#[test]
+fn wrong_numbers_of_replicas_are_denied() {
+    let mut running = Running::new(1, 0);
+    let (bench, admin) = (&mut running.bench, running.admin);
+    for num_replicas in [-1, i64::MIN, 1 << 32] {
+        let text = denied(bench, admin, Packet::SetNumReplicas { num_replicas });
+        assert_eq!(text, format!("invalid number of replicas: {num_replicas}"));
+    }
+    assert_eq!(bench.packets(running.storages[0]), []);
 }
 
 #[test]
@@ -320,15 +331,8 @@ fn what_storages_can_not_do_is_denied() {
     let mut running = Running::new(1, 0);
     let admin = running.admin;
     let bench = &mut running.bench;
-    let mut packet = storage(None, 2002);
-    if let Packet::RequestIdentification { extra, .. } = &mut packet {
-        let lacks = crate::storage::LACKS.iter().map(|name| Value::Bin((*name).into()));
-        extra.0.push(("lacks".into(), Value::Array(lacks.collect())));
-    }
-    let (s2, nid) = bench.identified(packet);
+    let (s2, nid) = bench.identified(our_storage(None, 2002));
     bench.serve(s2, &Database::default());
-    let text = denied(bench, admin, Packet::Repair { nids: vec![nid], dry_run: true });
-    assert_eq!(text, "S2 can not look for orphan data in this version of NEO: nothing was done");
     acked(bench, admin, Packet::AddPendingNodes { nids: vec![nid] });
     bench.serve(s2, &Database::default());
     bench.clear();
@@ -342,6 +346,33 @@ fn what_storages_can_not_do_is_denied() {
     assert_eq!(text, "S2 can not replicate in this version of NEO: nothing was done");
     assert_eq!(bench.table(2), "U.|U.");
     assert_eq!(bench.sent(s2), []);
+}
+
+/// A storage of ours, as it identifies.
+fn our_storage(nid: Option<NodeId>, port: u16) -> Packet {
+    let mut packet = storage(nid, port);
+    if let Packet::RequestIdentification { extra, .. } = &mut packet {
+        let lacks = crate::storage::LACKS.iter().map(|name| Value::Bin((*name).into()));
+        extra.0.push(("lacks".into(), Value::Array(lacks.collect())));
+    }
+    packet
+}
+
+/// A storage that could replicate has nobody to replicate from.
+#[test]
+fn a_copy_without_able_source_is_denied() {
+    let database = Database { last_tid: Some(Tid(100)), ..Database::with(5, 0, "U.|U.") };
+    let mut bench = Bench::new(|_| {});
+    let admin = bench.admin();
+    let (s1, _) = bench.identified(our_storage(Some(storage_nid(1)), 2001));
+    bench.serve(s1, &database);
+    let (s2, nid) = bench.identified(storage(None, 2002));
+    bench.serve(s2, &Database::default());
+    acked(&mut bench, admin, Packet::AddPendingNodes { nids: vec![nid] });
+    bench.serve(s2, &Database::default());
+    let tweak = Packet::TweakPartitionTable { dry_run: false, nids: Vec::new() };
+    let text = denied(&mut bench, admin, tweak);
+    assert_eq!(text, "S1 can not replicate in this version of NEO: nothing was done");
 }
 
 #[test]

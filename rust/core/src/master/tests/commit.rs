@@ -482,3 +482,21 @@ fn a_backup_cluster_is_told_partitions() {
     let expected = Packet::InvalidatePartitions { tid, partitions };
     assert_eq!(running.bench.packets(backup), [expected]);
 }
+
+#[test]
+fn an_aborted_transaction_never_existed() {
+    let mut running = Running::new(1, 0);
+    let client = running.bench.client();
+    let last = running.commit(client, &[1]);
+    let ttid = running.begin(client);
+    running.bench.send(client, Packet::AbortTransaction { ttid, nids: Vec::new() });
+    let found = running.bench.ask(client, Packet::AskFinalTID { ttid });
+    assert_eq!(found, Some(Packet::AnswerFinalTID { tid: None }));
+    let found = running.bench.ask(running.admin, Packet::AskLastIDs {});
+    let Some(Packet::AnswerLastIDs { last_tid, .. }) = found else { panic!("{found:?}") };
+    assert_eq!(last_tid, Some(last));
+    // Something newer may be it.
+    running.commit(client, &[1]);
+    let found = running.bench.ask(client, Packet::AskFinalTID { ttid });
+    assert_eq!(found, Some(Packet::AnswerFinalTID { tid: Some(Tid::MAX) }));
+}

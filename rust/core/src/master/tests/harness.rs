@@ -317,6 +317,9 @@ impl Bench {
             }
             for (msg_id, packet) in sent {
                 names.push(packet.name());
+                if let (Packet::AskLastIDs {}, Some(tid)) = (&packet, database.packed) {
+                    self.send(peer, Packet::NotifyPackCompleted { tid });
+                }
                 if matches!(packet, Packet::StartOperation { .. }) {
                     self.send(peer, Packet::NotifyReady {});
                 } else if let Some(answer) = database.answer(&packet) {
@@ -350,9 +353,12 @@ pub struct Database {
     pub truncate_tid: Option<Tid>,
     pub locked: Vec<(Ttid, Option<Tid>)>,
     pub finished: Vec<(Ttid, Tid)>,
+    pub first_tid: Option<Tid>,
     pub last_tid: Option<Tid>,
     pub last_oid: Option<neo_wire::Oid>,
     pub orders: Vec<neo_wire::PackOrder>,
+    /// Up to which order its cells are packed: it tells so before its last identifiers.
+    pub packed: Option<Tid>,
 }
 
 impl Database {
@@ -383,7 +389,7 @@ impl Database {
             Packet::AskLastIDs {} => Packet::AnswerLastIDs {
                 last_tid: self.last_tid,
                 last_oid: self.last_oid,
-                first_tid: self.last_tid.unwrap_or(Tid::MAX),
+                first_tid: self.first_tid.or(self.last_tid).unwrap_or(Tid::MAX),
             },
             Packet::AskPackOrders { .. } => {
                 Packet::AnswerPackOrders { orders: self.orders.clone() }

@@ -172,7 +172,7 @@ impl Chooser {
             21 => {
                 Packet::AddPendingNodes { nids: (1..5).map(super::harness::storage_nid).collect() }
             }
-            22 => Packet::SetNumReplicas { num_replicas: self.small(3) },
+            22 => Packet::SetNumReplicas { num_replicas: i64::from(self.small(4)) - 1 },
             23 => Packet::TweakPartitionTable { dry_run, nids },
             24 => Packet::Truncate { tid },
             25 => Packet::CheckReplicas {

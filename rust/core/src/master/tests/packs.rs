@@ -199,3 +199,53 @@ fn who_left_is_not_answered() {
     running.bench.send(s1, Packet::NotifyPackCompleted { tid });
     assert!(!running.bench.is_closed(s1));
 }
+
+#[test]
+fn a_completed_pack_is_not_forgotten_by_a_recovery() {
+    let with = |packed: Option<u64>| Database {
+        first_tid: Some(Tid(10)),
+        last_tid: Some(Tid(100)),
+        packed: packed.map(Tid),
+        ..Database::with(5, 0, "U.|.U")
+    };
+    for packed in [[Some(50), Some(50)], [Some(50), Some(20)], [None, Some(50)]] {
+        let (mut bench, _) = started(&packed.map(with));
+        let admin = bench.admin();
+        let (code, text) = bench.error(admin, Packet::Truncate { tid: Tid(49) });
+        assert_eq!((code, &*text), (ErrorCode::Denied, "Can not truncate before an approved pack"));
+    }
+    let (mut bench, _) = started(&[Some(50), Some(20)].map(with));
+    let admin = bench.admin();
+    let (code, _) = bench.error(admin, Packet::Truncate { tid: Tid(50) });
+    assert_eq!(code, ErrorCode::Ack);
+}
+
+#[test]
+fn an_order_that_is_carried_out_in_part_is_not_forgotten_by_a_recovery() {
+    let database = Database {
+        first_tid: Some(Tid(10)),
+        last_tid: Some(Tid(100)),
+        packed: Some(Tid(20)),
+        orders: vec![order(Tid(50), Some(true), Tid(30))],
+        ..Database::with(5, 0, "U|U")
+    };
+    let (mut bench, _) = started(&[database]);
+    let admin = bench.admin();
+    for (tid, expected) in [(49, ErrorCode::Denied), (50, ErrorCode::Ack)] {
+        let (code, text) = bench.error(admin, Packet::Truncate { tid: Tid(tid) });
+        assert_eq!(code, expected, "{text}");
+    }
+}
+
+#[test]
+fn what_was_completed_before_a_recovery_is_asked_to_storages() {
+    let database =
+        Database { last_tid: Some(Tid(100)), packed: Some(Tid(50)), ..Database::with(5, 0, "U|U") };
+    let (mut bench, peers) = started(&[database]);
+    let client = bench.client();
+    let asked = bench.send(client, Packet::AskPackOrders { min_id: Tid(50) });
+    assert_eq!(bench.answer_to(client, asked), None);
+    let orders = vec![order(Tid(50), Some(true), Tid(30))];
+    bench.reply(peers[0], Packet::AnswerPackOrders { orders: orders.clone() });
+    assert_eq!(bench.answer_to(client, asked), Some(Packet::AnswerPackOrders { orders }));
+}

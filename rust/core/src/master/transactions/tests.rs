@@ -113,3 +113,21 @@ fn a_lost_client_only_leaves_what_is_being_finished() {
     let orphan = transactions.get(finishing).expect("an orphan");
     assert_eq!(orphan.owner, None);
 }
+
+#[test]
+fn what_was_aborted_is_not_in_use_but_not_given_again() {
+    let mut transactions = Transactions::default();
+    let committed = begin(&mut transactions, 1_700_000_000.0);
+    let tid = finish(&mut transactions, committed, 1_700_000_000.0);
+    assert!(transactions.take_committed().is_some());
+    let aborted = begin(&mut transactions, 1_700_000_010.0);
+    assert_eq!(transactions.floor(), aborted.as_tid());
+    transactions.remove(aborted);
+    assert_eq!(transactions.floor(), tid);
+    assert!(begin(&mut transactions, 1_700_000_005.0) > aborted);
+    // A truncation goes back, the TTIDs that were given do not.
+    transactions.reset();
+    transactions.start(Tid(5), neo_wire::Oid::ZERO, Tid(1));
+    assert_eq!(transactions.floor(), Tid(5));
+    assert!(begin(&mut transactions, 1_700_000_005.0) > aborted);
+}

@@ -140,3 +140,17 @@ fn changes_of_partitions_that_do_not_exist_are_refused() {
     assert!(bed.closed.contains(&bed.master));
     assert!(bed.commit().is_empty());
 }
+
+#[test]
+fn a_change_that_makes_no_sense_is_refused_with_the_reason() {
+    for (ptid, partition, text) in
+        [(3, 0, "wrong partition table id"), (2, 7, "partition 7 does not exist: there are 1")]
+    {
+        let mut bed = Bed::serving(&[&[(1, UP)]]);
+        let cells = vec![CellChange { partition: Partition(partition), nid: nid(1), state: UP }];
+        let packet = Packet::NotifyPartitionChanges { ptid: Ptid(ptid), num_replicas: 0, cells };
+        bed.tell_master(packet);
+        assert_eq!(bed.told_master(), [error(ErrorCode::ProtocolError, text)]);
+        assert!(bed.closed.contains(&bed.master));
+    }
+}

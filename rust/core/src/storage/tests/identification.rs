@@ -203,3 +203,17 @@ fn a_nid_given_to_another_process_ends_the_connection_of_the_former() {
     bed.nodes(&[(client_nid(1), NodeState::Running)]);
     assert!(bed.closed.contains(&client));
 }
+
+#[test]
+fn who_has_no_more_use_for_a_connection_is_left() {
+    let (mut bed, client) = Bed::simple();
+    bed.lock(client, Ttid(10), Oid(2));
+    assert_eq!(bed.ask(client, Packet::CloseClient {}), []);
+    assert!(bed.closed.contains(&client));
+    bed.assert_idle();
+    // It may come back.
+    let connection = bed.accept();
+    let request = bed.identification(client_nid(1));
+    let answers = bed.ask(connection, request);
+    assert!(matches!(answers[..], [Packet::AcceptIdentification { .. }]), "{answers:?}");
+}

@@ -194,6 +194,18 @@ fn lists_wait_for_transactions_locked_up_to_their_bound() {
 }
 
 #[test]
+fn a_list_does_not_wait_for_what_is_locked_after_it_was_asked() {
+    let (mut bed, client) = Bed::simple();
+    bed.vote_and_lock(client, Ttid(10), Tid(12));
+    bed.tell(client, Packet::AskTIDs { first: 0, last: 1, partition: Partition::INVALID });
+    bed.vote_and_lock(client, Ttid(20), Tid(22));
+    assert!(bed.reads.is_empty());
+    bed.tell_master(Packet::NotifyUnlockInformation { ttid: Ttid(10) });
+    bed.commit();
+    assert_eq!(bed.reads.len(), 1);
+}
+
+#[test]
 fn a_waiting_read_does_not_block_those_that_follow() {
     let (mut bed, client) = Bed::simple();
     bed.lock(client, Ttid(10), Oid(0));

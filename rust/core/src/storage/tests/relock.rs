@@ -154,3 +154,60 @@ fn two_transactions_that_cross_both_end() {
     bed.lose(second);
     bed.assert_idle();
 }
+
+/// The younger one has stored an undo, the older one waits for it.
+fn undo_in_deadlock() -> (Bed, ConnectionId, ConnectionId) {
+    let (mut bed, first) = Bed::simple();
+    let second = bed.client(2);
+    let undo = Packet::AskStoreObject {
+        oid: OID,
+        serial: Tid(5),
+        compression: 0,
+        checksum: Digest::ZERO,
+        data: Bytes::new(),
+        data_serial: Some(Tid(3)),
+        ttid: YOUNG,
+    };
+    bed.tell(second, undo);
+    bed.answer_last(OID, Some(Tid(5)));
+    bed.answer(&Query::HasRecord { oid: OID, tid: Tid(3) }, Answer::HasRecord(true));
+    bed.tell(first, store(OLD, OID, Tid(5), b"old"));
+    bed.sent(second);
+    (bed, first, second)
+}
+
+#[test]
+fn a_lock_that_is_asked_back_twice_comes_back_once() {
+    let (mut bed, first, second) = undo_in_deadlock();
+    let asked = [bed.tell(second, relock(YOUNG, OID)), bed.tell(second, relock(YOUNG, OID))];
+    bed.tell(first, Packet::AbortTransaction { ttid: OLD, nids: vec![] });
+    let expected = asked.map(|msg_id| (msg_id, relocked(None)));
+    assert_eq!(bed.answers(second), expected);
+    assert_eq!(bed.storage.transactions[&YOUNG].stores.len(), 1, "what was stored stays");
+    bed.tell(second, Packet::AbortTransaction { ttid: YOUNG, nids: vec![] });
+    bed.assert_idle();
+    bed.sent(first);
+    assert_eq!(bed.ask(first, store(Ttid(30), OID, Tid(5), b"new")), [stored(None)]);
+}
+
+#[test]
+fn nothing_keeps_a_lock_of_what_was_given_back() {
+    let (mut bed, first, second) = undo_in_deadlock();
+    bed.tell(second, relock(YOUNG, OID));
+    bed.tell(second, relock(YOUNG, OID));
+    bed.sent(first);
+    commit_old(&mut bed, first);
+    let conflict = RelockConflict { base_serial: Tid(5), conflict: Tid(11), data: None };
+    let answers: Vec<_> = bed.sent(second);
+    assert_eq!(answers[0], relocked(Some(conflict)));
+    bed.tell(second, Packet::AbortTransaction { ttid: YOUNG, nids: vec![] });
+    bed.assert_idle();
+}
+
+#[test]
+fn a_lock_of_nobody_is_dropped() {
+    let (mut bed, client) = Bed::simple();
+    bed.storage.write_locks.insert(OID, Ttid(7));
+    bed.lock(client, OLD, OID);
+    assert_eq!(bed.storage.write_locks.get(&OID), Some(&OLD));
+}

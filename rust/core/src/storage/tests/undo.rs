@@ -108,6 +108,21 @@ fn undo_serials_wait_for_what_is_being_committed() {
 }
 
 #[test]
+fn undo_serials_do_not_wait_for_what_is_locked_later() {
+    let (mut bed, client) = Bed::simple();
+    bed.lock(client, Ttid(10), Oid(2));
+    bed.vote_and_lock(client, Ttid(10), Tid(12));
+    let (ttid, ltid, undone_tid) = (Ttid(20), Tid(13), Tid(3));
+    let oids = vec![Oid(2), Oid(4)];
+    bed.tell(client, Packet::AskObjectUndoSerial { ttid, ltid, undone_tid, oids });
+    bed.lock(client, Ttid(14), Oid(4));
+    bed.vote_and_lock(client, Ttid(14), Tid(16));
+    bed.tell_master(Packet::NotifyUnlockInformation { ttid: Ttid(10) });
+    bed.commit();
+    assert_eq!(bed.reads.len(), 1);
+}
+
+#[test]
 fn what_the_client_does_not_see_can_not_be_undone() {
     let (mut bed, client) = Bed::simple();
     let (ttid, ltid, undone_tid) = (Ttid(10), Tid(3), Tid(3));
