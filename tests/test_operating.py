@@ -41,8 +41,10 @@ def is_shown(expected, lines):
 
 def test_a_session_from_the_document(tmp_path):
     text = DOCUMENT.read_text()
-    for port in ("10000", "9999"):
-        text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}")
+    for port in ("10000", "9999", "8025"):
+        new = free_port()
+        text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{new}")
+        text = text.replace(f'"127.0.0.1", {port}', f'"127.0.0.1", {new}')
     (kind, configuration), *rest = blocks(text)
     assert kind == "ini"
     (tmp_path / "neo.conf").write_text(configuration)
