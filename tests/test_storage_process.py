@@ -103,7 +103,7 @@ def test_a_database_belongs_to_one_cluster(tmp_path, cmd):
     result = cmd("neostorage", "-c", "other", *ARGS[2:], "-d", path)
     assert result.code == 1
     (sentence,) = (line for line in result.err.splitlines() if line.startswith("neostorage: "))
-    assert "'test'" in sentence and "'other'" in sentence
+    assert "name 'other' does not match with the database: 'test'" in sentence
     assert config(path)["name"] == "test"
     assert files(path) == [path.name]
 

@@ -29,7 +29,7 @@ pub enum StoreError {
     UnfinishedBeforeUpgrade,
     /// It belongs to another cluster.
     #[error(
-        "the database belongs to the cluster '{found}', not to '{expected}': check --cluster and \
+        "name '{expected}' does not match with the database: '{found}': check --cluster and \
          --database"
     )]
     OtherCluster {
