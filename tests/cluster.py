@@ -45,7 +45,7 @@ CONSEQUENCES = (
     "primary master is (down|lost)",
     "the (connection|link) to the primary master is lost",
     "the primary master is lost",
-    "the cluster is not operational any more",
+    "No longer operational",
     "the master stops operation",
     "no connection to storage",
     "asked to stop again",

@@ -157,7 +157,7 @@ def test_precedence(check):
 
 def test_a_flag_of_the_file_cannot_be_unset(check):
     assert check("neomaster", "-f", "neo.conf", "-s", "backup")["backup"] == ("true", "[backup]")
-    values = check("neomaster", "-f", "neo.conf", "-B")
+    values = check("neomaster", "-f", "neo.conf", "-B", "-C", "up", "-M", "127.0.0.1:10000")
     assert values["backup"] == ("true", "command line")
 
 
@@ -305,6 +305,7 @@ def test_configuration_errors(refused, name, args, reason):
         ("neomaster", "logfile: 100%", "'%' must be followed by"),
         ("neomaster", "logfile: %(dir)s", "the value of 'logfile' refers to 'dir'"),
         ("neomaster", "upstream_cluster: y", "--upstream-masters"),
+        ("neomaster", "backup: on", "No upstream cluster to backup defined in configuration"),
         ("neomaster", "nid: 1\nNID = 2", "line 5: 'nid' is given twice in section [master]"),
         ("neomaster", "[master]", "line 4: section [master] is given twice"),
         ("neomaster", "rubbish", "line 4: 'rubbish' is neither [section] nor key = value"),

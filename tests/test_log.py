@@ -195,12 +195,11 @@ def test_a_full_disk_stops_nobody(cluster):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda path: path.write_text("a text\n" * 100), "is not a log of NEO: move it away"),
         (lambda path: sqlite3.connect(path).executescript("CREATE TABLE t (x)"), "a table 't'"),
         (lambda path: path.mkdir(), "it is a directory"),
     ],
 )
-def test_what_is_not_a_log_is_left_alone(cmd, tmp_path, make, reason):
+def test_what_belongs_to_another_program_is_left_alone(cmd, tmp_path, make, reason):
     path = tmp_path / "log"
     make(path)
     before = path.is_file() and path.read_bytes()
@@ -208,6 +207,64 @@ def test_what_is_not_a_log_is_left_alone(cmd, tmp_path, make, reason):
     assert (result.code, result.out) == (1, "")
     assert f"cannot use log file {path}: " in result.err and reason in result.err
     assert (path.is_file() and path.read_bytes()) == before
+
+
+def damage(path):
+    """Spoils all pages of a database but the first one, which tells that it changed."""
+    content = bytearray(path.read_bytes())
+    content[27] ^= 1
+    content[4096:] = b"\xa5" * (len(content) - 4096)
+    path.write_bytes(content)
+
+
+def said(node, text):
+    return [line for line in node.tail().splitlines() if text in line]
+
+
+@pytest.mark.parametrize("kind", ["text", "damaged", "cut"])
+def test_a_node_starts_whatever_its_log_was(cluster, kind):
+    cluster.expects("is damaged")
+    path = cluster.log_file("s1")
+    if kind == "text":
+        path.write_text("a text\n" * 1000)
+    else:
+        cluster.start()
+        cluster["s1"].signal(signal.SIGRTMIN)
+        cluster.wait_for(lambda: count(path, "packet"), "there is a log")
+        for name in cluster.nodes:
+            cluster.stop(name)
+        if kind == "damaged":
+            damage(path)
+        else:
+            os.truncate(path, 6000)
+    before = path.read_bytes()
+    cluster.start()
+    assert len(said(cluster["s1"], "log file")) == 1
+    aside = path.with_name(path.name + ".damaged")
+    assert said(cluster["s1"], f"log file {path} is damaged (")
+    assert said(cluster["s1"], f": it is kept as {aside}, and a new one is begun")
+    assert aside.read_bytes() == before
+    cluster["s1"].signal(signal.SIGRTMIN)
+    cluster.wait_for(lambda: count(path, "packet"), "it writes to a new log")
+    told = query(path, "SELECT msg FROM log WHERE level = 30 AND msg LIKE 'log file %'")
+    assert [str(aside) in text for (text,) in told] == [True]
+
+
+def test_a_log_that_is_damaged_meanwhile_stops_nobody(cluster):
+    cluster.start()
+    path = cluster.log_file("s1")
+    cluster["s1"].signal(signal.SIGRTMIN)
+    cluster.wait_for(lambda: count(path, "packet"), "there is a log")
+    damage(path)
+    cluster.expects("is damaged")
+    commit(cluster.open(), "the cluster goes on")
+    cluster["s1"].signal(signal.SIGRTMIN)
+    cluster.wait_for(lambda: said(cluster["s1"], "and a new one is begun"), "it warns")
+    # What waited is in the new file.
+    stored = "SELECT count(*) FROM packet WHERE code = 0x1c"
+    cluster.wait_for(lambda: query(path, stored)[0][0], "it writes to a new log")
+    assert cluster.state == "RUNNING"
+    assert len(said(cluster["s1"], "WARNING")) == 1
 
 
 def test_neoctl_writes_everything_at_once(cluster, tmp_path):

@@ -185,6 +185,13 @@ def test_packets_are_decoded(log, neolog):
     ]
     decompressed = neolog("-Ad", "", log.path)[0]
     assert f"serial=0000000000000000, length=100, data=b'{'y' * 100}', data_serial" in decompressed
+    # AnswerRelockObject: data of the conflict, if it has some
+    log.packet(6.0, 1, 11, 0x801B, "> C1 (h:1)", [[p64(1), p64(2), [1, b"\1" * 20, data]]])
+    log.packet(7.0, 1, 12, 0x801B, "> C1 (h:1)", [[p64(1), p64(2), None]])
+    ids = f"{1:016x}, {2:016x}"
+    *_, stored, deleted = neolog("-Ad", "", log.path)
+    assert stored.endswith(f"(conflict=[{ids}, [100, b'{'y' * 100}']])")
+    assert deleted.endswith(f"(conflict=[{ids}, None])")
 
 
 def test_json(log, neolog):

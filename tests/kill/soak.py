@@ -43,9 +43,10 @@ def main():
     parent = Path(__file__).resolve().parent.parent.parent / "var"
     parent.mkdir(exist_ok=True)
     good = True
-    for storages, partitions in CONFIGURATIONS:
+    for i, (storages, partitions) in enumerate(CONFIGURATIONS):
         folder = tempfile.mkdtemp(prefix=f"soak-{storages}-", dir=parent)
-        kills = options.kills // len(CONFIGURATIONS)
+        # All of them, whatever the number.
+        kills = (options.kills + i) // len(CONFIGURATIONS)
         good &= soak(folder, storages, partitions, kills, options.seed)
     sys.exit(not good)
 

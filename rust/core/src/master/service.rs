@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use neo_wire::{ClusterState, NodeId, NodeState, NodeType, Packet, Partition, Ptid, Tid};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Asker, Master, Phase, Question, STARTING, Turn, truncate};
 use crate::io::{Now, Output};
@@ -293,7 +293,7 @@ impl Master {
         self.readiness.remove(nid);
         self.set_starting_timer(turn);
         if !self.is_operational(&[]) {
-            warn!("the cluster is not operational any more");
+            error!("No longer operational");
             self.leaving.get_or_insert(None);
         }
         if self.leaving.is_some() || self.phase != Phase::Service {

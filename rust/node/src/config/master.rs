@@ -92,6 +92,11 @@ impl MasterConfig {
     fn new(settings: &Settings) -> Result<Self, ConfigError> {
         let node = NodeConfig::new(settings, DEFAULTS)?;
         let upstream = upstream(settings, &node)?;
+        let backup = settings.flag("backup")?;
+        if backup && upstream.is_none() {
+            let reason = "No upstream cluster to backup defined in configuration";
+            return Err(settings.invalid("backup", reason));
+        }
         let autostart = settings.integer::<i64>("autostart")?.unwrap_or(0);
         let Ok(autostart) = u32::try_from(autostart) else {
             return Err(settings.invalid("autostart", "autostart must be a positive integer"));
@@ -107,7 +112,7 @@ impl MasterConfig {
             node,
             autostart: (autostart > 0).then_some(autostart),
             upstream,
-            backup: settings.flag("backup")?,
+            backup,
             replicas,
             partitions,
             partitions_chosen: settings.is_given("partitions")?,

@@ -1,7 +1,7 @@
 //! The log database (spec tools.md 11.4).
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use neo_wire::NodeId;
@@ -35,7 +35,6 @@ pub(super) type Name = (Option<String>, Option<NodeId>);
 
 /// An open log file.
 pub(super) struct LogDatabase {
-    path: PathBuf,
     connection: Connection,
     /// `node.id` of those that are in the file.
     ids: HashMap<Name, i64>,
@@ -54,7 +53,7 @@ impl LogDatabase {
         if at_once {
             connection.execute_batch("PRAGMA synchronous = OFF")?;
         }
-        Ok(Self { path: path.to_owned(), connection, ids: HashMap::new() })
+        Ok(Self { connection, ids: HashMap::new() })
     }
 
     /// What makes this file none of ours; none if it is empty or a log.
@@ -91,17 +90,8 @@ impl LogDatabase {
         }
     }
 
-    /// Closes the file, made tiny if it has no packet, and opens the one of this name again.
-    ///
-    /// # Errors
-    /// As [`LogDatabase::open`].
-    pub fn reopen(self, at_once: bool) -> rusqlite::Result<Self> {
-        let path = self.path.clone();
-        self.close();
-        Self::open(&path, at_once)
-    }
-
-    fn close(self) {
+    /// Closes the file, made tiny if it has no packet.
+    pub fn close(self) {
         let has_packet = self.connection.query_row("SELECT 1 FROM packet LIMIT 1", [], |_| Ok(()));
         if matches!(has_packet.optional(), Ok(None)) {
             // A file that cannot be made smaller is still a good one.
@@ -116,9 +106,15 @@ pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
     matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// Whether the file is not a database at all.
-pub(super) fn is_not_database(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::NotADatabase)
+/// Whether the file is no database, or what it holds is broken.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+        || matches!(
+            error,
+            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..)
+        )
 }
 
 /// Makes what is missing in the file. Tables of versions before 1.11 are put aside.

@@ -1,6 +1,6 @@
 //! The log file of this process and the thread that writes it (spec tools.md 11).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -13,7 +13,8 @@ use tracing::warn;
 
 use super::backlog::{Backlog, Content, Entry, now};
 use super::bell::{Bell, Wanted, take, watch_signals};
-use super::database::{LogDatabase, Name, is_locked, is_not_database};
+use super::database::Name;
+use super::output::Output;
 
 /// How long to wait before another attempt to write to a file that refused.
 const RETRY: Duration = Duration::from_secs(10);
@@ -53,15 +54,10 @@ struct LogFile {
     flush_asked: AtomicBool,
     stop_asked: AtomicBool,
     /// Held while the file is used: a fork waits for it.
-    file: Mutex<File>,
+    file: Mutex<Output>,
     /// How many times everything was written that had been logged before.
     flushed: Mutex<u64>,
     flushes: Condvar,
-}
-
-struct File {
-    database: Option<LogDatabase>,
-    failing: bool,
 }
 
 /// The nodes of this process: what entries of the backlog refer to.
@@ -137,8 +133,9 @@ pub fn on_dump(dump: fn()) {
 /// From now on, everything is logged to this file. It replaces the one of before.
 ///
 /// # Errors
-/// What is there is not a log, or cannot be made. A disk that refuses to be written is not an
-/// error: it is warned about, and tried again.
+/// What is there is the database of another program, or cannot be made. A disk that refuses to be
+/// written is not an error: it is warned about, and tried again. Neither is a damaged file: it is
+/// kept under another name.
 pub fn open(path: &Path, at_once: bool) -> Result<(), String> {
     let same = |log: &&'static LogFile| log.path == path;
     if held(&LOG).as_ref().is_some_and(same) {
@@ -153,40 +150,22 @@ pub fn open(path: &Path, at_once: bool) -> Result<(), String> {
     if folder.is_some_and(|folder| !folder.is_dir()) {
         return Err(refused("its directory does not exist".into()));
     }
-    let mut file = File { database: None, failing: false };
-    match check(path, at_once) {
-        Ok(Ok(database)) => file.database = Some(database),
-        Ok(Err(table)) => {
-            return Err(refused(format!(
-                "it is a database with a table '{table}', not a log of NEO"
-            )));
-        }
-        Err(error) if is_not_database(&error) => {
-            return Err(refused("it exists and is not a log of NEO: move it away".into()));
-        }
-        Err(error) if is_locked(&error) => {}
-        Err(error) => file.failed(path, &error),
-    }
+    let mut file = Output::new(path, at_once, name);
+    let replaced = file.open().map_err(|error| refused(error.to_string()))?;
     let log = start(path, at_once, file)?;
     let former = held(&LOG).replace(log);
     ACTIVE.store(true, Ordering::Relaxed);
     if let Some(former) = former {
         former.end();
     }
+    if let Some(replaced) = replaced {
+        // In the new file as well.
+        warn!("{replaced}");
+    }
     Ok(())
 }
 
-/// The database, ready to be written, or a table that is none of ours.
-fn check(path: &Path, at_once: bool) -> rusqlite::Result<Result<LogDatabase, String>> {
-    let mut database = LogDatabase::open(path, at_once)?;
-    if let Some(table) = database.stranger()? {
-        return Ok(Err(table));
-    }
-    database.write([], name)?;
-    Ok(Ok(database))
-}
-
-fn start(path: &Path, at_once: bool, file: File) -> Result<&'static LogFile, String> {
+fn start(path: &Path, at_once: bool, file: Output) -> Result<&'static LogFile, String> {
     let bell = Bell::new(wanted()?).map_err(|error| error.to_string())?;
     let log: &'static LogFile = Box::leak(Box::new(LogFile {
         path: path.to_owned(),
@@ -243,7 +222,7 @@ pub fn flush_now() {
 
 /// What is held during a fork, by the thread that forks: nobody uses the log meanwhile.
 pub struct ForkGuard {
-    file: Option<MutexGuard<'static, File>>,
+    file: Option<MutexGuard<'static, Output>>,
     backlog: Option<MutexGuard<'static, Backlog>>,
     log: MutexGuard<'static, Option<&'static LogFile>>,
     _nodes: MutexGuard<'static, Option<Nodes>>,
@@ -269,7 +248,7 @@ impl ForkGuard {
         let Some(former) = self.log.take() else { return Ok(()) };
         former.bell.mute();
         ACTIVE.store(false, Ordering::Relaxed);
-        let file = File { database: None, failing: false };
+        let file = Output::new(&former.path, former.at_once, name);
         *self.log = Some(start(&former.path, former.at_once, file)?);
         ACTIVE.store(true, Ordering::Relaxed);
         Ok(())
@@ -307,7 +286,7 @@ impl LogFile {
     fn run(&self) {
         let wanted = &self.bell.wanted;
         loop {
-            let failing = held(&self.file).failing;
+            let failing = held(&self.file).is_failing();
             self.bell.wait(failing.then_some(RETRY));
             if take(&wanted.dump)
                 && let Some(dump) = DUMP.get()
@@ -315,7 +294,7 @@ impl LogFile {
                 dump();
             }
             if take(&wanted.reopen) {
-                self.reopen();
+                held(&self.file).reopen();
             }
             let stop = take(&self.stop_asked);
             if take(&self.flush_asked) | take(&wanted.flush) || failing {
@@ -330,26 +309,14 @@ impl LogFile {
         }
     }
 
-    fn reopen(&self) {
-        let mut file = held(&self.file);
-        let reopened = match file.database.take() {
-            Some(database) => database.reopen(self.at_once),
-            None => LogDatabase::open(&self.path, self.at_once),
-        };
-        match reopened.and_then(|mut database| database.write([], name).map(|()| database)) {
-            Ok(database) => file.database = Some(database),
-            Err(error) => file.failed(&self.path, &error),
-        }
-    }
-
     fn write(&self) {
         let mut file = held(&self.file);
         let mut waiting = false;
         loop {
             let entries = held(&self.backlog).take();
-            let Err(error) = file.write(&self.path, self.at_once, &entries) else { break };
+            let Err(error) = file.write(&entries) else { break };
             held(&self.backlog).restore(entries);
-            if is_locked(&error) {
+            if error.is_locked() {
                 // Here and not as a record, which would only wait too.
                 if !waiting {
                     say("database is locked: retrying to emit log...");
@@ -357,7 +324,7 @@ impl LogFile {
                 waiting = true;
                 continue;
             }
-            file.failed(&self.path, &error);
+            file.failed(&error);
             return;
         }
         if waiting {
@@ -369,31 +336,4 @@ impl LogFile {
 fn say(text: &str) {
     // Nobody is left to be told when stderr is closed.
     let _ = io::stderr().write_all(text.as_bytes());
-}
-
-impl File {
-    fn write(
-        &mut self,
-        path: &Path,
-        at_once: bool,
-        entries: &VecDeque<Entry>,
-    ) -> rusqlite::Result<()> {
-        if self.database.is_none() {
-            self.database = Some(LogDatabase::open(path, at_once)?);
-        }
-        if let Some(database) = &mut self.database {
-            database.write(entries, name)?;
-        }
-        self.failing = false;
-        Ok(())
-    }
-
-    /// One warning, until it works again.
-    fn failed(&mut self, path: &Path, error: &rusqlite::Error) {
-        self.database = None;
-        if !std::mem::replace(&mut self.failing, true) {
-            let path = path.display();
-            warn!("cannot write to log file {path}: {error}: trying again, older records are lost");
-        }
-    }
 }

@@ -12,6 +12,7 @@ mod backlog;
 mod bell;
 mod database;
 pub mod file;
+mod output;
 pub(crate) mod protocol;
 mod record;
 #[cfg(test)]
@@ -34,7 +35,7 @@ use record::{Record, level_number};
 /// Sets up the logs of this process, once and for all.
 ///
 /// # Errors
-/// The log file is not a log, or logs are already set up.
+/// The log file is the database of another program, or logs are already set up.
 pub fn init(logfile: Option<&Path>) -> Result<(), RunError> {
     let subscriber = tracing_subscriber::registry()
         .with(Lines(Stderr).with_filter(LevelFilter::WARN))

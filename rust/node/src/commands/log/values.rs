@@ -164,26 +164,35 @@ fn json_value(value: &Value, as_nid: bool) -> Json {
     }
 }
 
-/// Replaces compression, checksum and data of an object by its length and its data.
+/// Replaces compression, checksum and data of an object by its length and its data: among the
+/// arguments, or in the conflict that a storage answers (AnswerRelockObject).
 pub fn decompress(arguments: &mut Vec<Argument>) {
     let is = |wanted| move |argument: &Argument| argument.0 == Some(wanted);
+    if let Some((_, Value::Array(conflict))) = arguments.iter_mut().find(|x| is("conflict")(x))
+        && let Some(Value::Array(stored)) = conflict.get_mut(2)
+        && let [compression, Value::Bin(_), Value::Bin(data)] = stored.as_slice()
+    {
+        *stored = plain(compression, data.as_bytes()).into();
+    }
     let Some(start) = arguments.iter().position(is("compression")) else { return };
     if !arguments.get(start + 2).is_some_and(is("data")) {
         return;
     }
-    let triple: Vec<_> = arguments.splice(start..start + 3, []).collect();
-    let [(_, compression), _, (_, Value::Bin(data))] = triple.as_slice() else {
-        arguments.splice(start..start, triple);
-        return;
-    };
+    if let Some([(_, compression), _, (_, Value::Bin(data))]) = arguments.get(start..start + 3) {
+        let [length, data] = plain(compression, data.as_bytes());
+        let plain = [(Some("length"), length), (Some("data"), data)];
+        arguments.splice(start..start + 3, plain);
+    }
+}
+
+/// Length and data of an object. What cannot be decompressed is shown as it is.
+fn plain(compression: &Value, data: &[u8]) -> [Value; 2] {
     let data = match compression {
-        Value::Unsigned(1) => inflate(data.as_bytes()),
+        Value::Unsigned(1) => inflate(data),
         _ => None,
     }
-    .unwrap_or_else(|| data.as_bytes().to_vec());
-    let length = Value::Unsigned(data.len() as u64);
-    let data = Value::Bin(neo_wire::Text(data.into()));
-    arguments.splice(start..start, [(Some("length"), length), (Some("data"), data)]);
+    .unwrap_or_else(|| data.to_vec());
+    [Value::Unsigned(data.len() as u64), Value::Bin(neo_wire::Text(data.into()))]
 }
 
 fn inflate(data: &[u8]) -> Option<Vec<u8>> {

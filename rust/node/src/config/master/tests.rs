@@ -37,14 +37,15 @@ fn a_name_is_enough() {
 
 #[test]
 fn options_have_short_glued_and_abbreviated_forms() {
-    let master = load("-ctest -A3 -r 1 --part=12 --mast [::1]:1 -B -i -268435455").unwrap();
+    let master =
+        load("-ctest -A3 -r 1 --part=12 --mast [::1]:1 -B -C up -M [::1]:2 -i -268435455").unwrap();
     assert_eq!((master.replicas, master.partitions, master.autostart), (1, 12, Some(3)));
     assert!(master.partitions_chosen);
     assert_eq!(master.node.masters, ["[::1]:1".parse().unwrap()]);
     assert_eq!(master.node.nid, Some(-268_435_455));
     assert!(master.backup);
     assert_eq!(load("-c test -A 0").unwrap().autostart, None);
-    assert_eq!(load("-c a -c b -B -B").unwrap().node.cluster, "b");
+    assert_eq!(load("-c a -c b -B -B -C up -M [::1]:2").unwrap().node.cluster, "b");
 }
 
 #[test]
@@ -63,6 +64,9 @@ fn an_upstream_has_another_name_and_masters() {
     assert_eq!((upstream.cluster.as_str(), upstream.masters.len()), ("test", 1));
     assert!(invalid("-c test -C test -M 127.0.0.1:1").contains("another name"));
     assert!(usage("-c bak -C test").contains("--upstream-masters"));
+    assert!(
+        invalid("-c bak -B").contains("No upstream cluster to backup defined in configuration")
+    );
 }
 
 #[test]

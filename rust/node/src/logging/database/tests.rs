@@ -51,7 +51,8 @@ fn an_idle_node_leaves_a_tiny_file() {
     let mut database = LogDatabase::open(&path, false).unwrap();
     database.write(&[record(1., None, "x")], name).unwrap();
     std::fs::rename(&path, &moved).unwrap();
-    let mut database = database.reopen(false).unwrap();
+    database.close();
+    let mut database = LogDatabase::open(&path, false).unwrap();
     database.write(&[record(2., None, "y")], name).unwrap();
     assert_eq!(count(&database, "SELECT count(*) FROM log"), 1);
     let old = LogDatabase::open(&moved, false).unwrap();
