@@ -181,9 +181,10 @@ def test_a_damaged_file_tells_where_and_what_was_kept(empty, migrate, tmp_path):
     path = tmp_path / "bad.fs"
     path.write_bytes(data)
     cluster = empty()
-    result = migrate(cluster, path, cluster.master_nodes, code=1)
-    assert f"damaged at position {position}: invalid status" in result.err
-    assert "the 40 transactions before it are in the cluster" in result.err
+    for _ in range(2):
+        result = migrate(cluster, path, cluster.master_nodes, code=1)
+        assert f"damaged at position {position}: invalid status" in result.err
+        assert "the 40 transactions before it are in the cluster" in result.err
     storage = cluster.open()
     assert [txn.tid for txn in storage.iterator()] == [txn.tid for txn in kept]
     storage.close()
