@@ -235,7 +235,7 @@ def test_what_can_not_be_read_is_said_at_once(cmd, tmp_path):
         ("other", "not a FileStorage"),
         ("link", "No such file"),
         ("no/such.fs:1", "neither an existing FileStorage"),
-        # Hosts have such names, but nobody knows whether it is a file.
+        # Below a file: whether it exists can not be known.
         ("other/x:1", "cannot read other/x:1: Not a directory"),
     ]:
         result = cmd("neomigrate", "-c", "test", source, "127.0.0.1:1")

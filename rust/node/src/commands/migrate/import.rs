@@ -89,41 +89,55 @@ enum Failure {
     File(FileError),
     /// The TID of the transaction that failed first, and what all of them say.
     Cluster(Tid, Vec<Error>),
+    /// Something that can not be helped.
+    Other(RunError),
 }
 
 impl Import<'_> {
     fn run(&mut self, source: Reader<File>) -> Result<(), RunError> {
+        let python_2 = source.is_python_2();
         let mut source = Some(source);
         let mut last = self.cluster.last;
         let mut before = 0;
         loop {
-            let (mut reader, is_first) = match source.take() {
-                Some(reader) => (reader, true),
-                None => (open(&self.config.file)?, false),
+            let is_first = source.is_some();
+            let reader = match source.take() {
+                Some(reader) => reader,
+                None => open(&self.config.file)?,
             };
-            let python_2 = reader.is_python_2();
-            let known = self.skip(&mut reader, last)?;
-            let copied = self.copied.summary.transactions;
-            self.there = known.saturating_sub(copied);
-            if known > 0 && is_first {
-                let known = count(known, "transaction", "transactions");
-                self.note(format!("{known} up to {last} were there already"));
-            }
-            let (reader, result) = self.copy(reader);
-            match result {
-                Ok(()) => {
+            let (tid, errors) = match self.attempt(reader, last, is_first) {
+                Ok(reader) => {
                     self.report(&reader, python_2);
                     return Ok(());
                 }
                 Err(Failure::File(error)) => return Err(self.damaged(&error)),
-                Err(Failure::Cluster(tid, errors)) => {
-                    let copied = self.copied.summary.transactions;
-                    self.recover(tid, &errors, copied > before)?;
-                    before = copied;
-                    last = self.cluster.last_now().map_err(|error| self.stopped(&error))?;
-                }
-            }
+                Err(Failure::Other(error)) => return Err(error),
+                Err(Failure::Cluster(tid, errors)) => (tid, errors),
+            };
+            let copied = self.copied.summary.transactions;
+            self.recover(tid, &errors, copied > before)?;
+            before = copied;
+            last = self.cluster.last_now().map_err(|then| {
+                let cause = errors.first().unwrap_or(&then);
+                self.stopped_until(&format!("{cause}; then {then}"), "run")
+            })?;
         }
+    }
+
+    /// Copies what is after `last`.
+    fn attempt(
+        &mut self,
+        mut reader: Reader<File>,
+        last: Tid,
+        is_first: bool,
+    ) -> Result<Reader<File>, Failure> {
+        let known = self.skip(&mut reader, last)?;
+        if known > 0 && is_first {
+            let known = count(known, "transaction", "transactions");
+            self.note(format!("{known} up to {last} were there already"));
+        }
+        let (reader, result) = self.copy(reader);
+        result.map(|()| reader)
     }
 
     fn note(&mut self, text: String) {
@@ -166,17 +180,15 @@ impl Import<'_> {
     }
 
     /// Passes over what the cluster has, which must be the beginning of the file.
-    fn skip(&mut self, reader: &mut Reader<File>, last: Tid) -> Result<u64, RunError> {
+    fn skip(&mut self, reader: &mut Reader<File>, last: Tid) -> Result<u64, Failure> {
         let file = self.config.file.display();
-        let mut known = 0;
         let copied = self.copied.summary.transactions;
+        let mut known = 0;
         for tid in self.cluster.tids(last) {
-            let tid = tid.map_err(|error| self.stopped(&error))?;
-            let next = reader.next_transaction().map_err(|error| {
-                self.there = u64::saturating_sub(known, copied);
-                self.damaged(&error)
-            })?;
-            let other = match next {
+            let tid = tid.map_err(|error| Failure::Cluster(Tid::ZERO, vec![error]))?;
+            let next = reader.next_transaction();
+            self.there = u64::saturating_sub(known, copied);
+            let other = match next.map_err(Failure::File)? {
                 Some(transaction) if transaction.tid == tid => {
                     known += 1;
                     continue;
@@ -184,12 +196,13 @@ impl Import<'_> {
                 Some(transaction) => format!("{file} has {} at this place", transaction.tid),
                 None => format!("{file} ends before"),
             };
-            return Err(RunError::Failed(format!(
+            return Err(Failure::Other(RunError::Failed(format!(
                 "the cluster has other data: after {} in common, it has {tid} and {other}. \
                  To import, begin with an empty cluster, or truncate it",
                 count(known, "transaction", "transactions")
-            )));
+            ))));
         }
+        self.there = known.saturating_sub(copied);
         Ok(known)
     }
 
@@ -203,9 +216,8 @@ impl Import<'_> {
             let (input, output) =
                 ordered::start(scope, BATCHES, move |parts| prepare::prepare(parts, compress));
             let reader = &mut reader;
-            let reading = thread::Builder::new()
-                .name("reader".into())
-                .spawn_scoped(scope, { move || prepare::read(reader, |parts| input.put(parts)) });
+            let read = move || prepare::read(reader, |parts| input.put(parts));
+            let reading = thread::Builder::new().name("reader".into()).spawn_scoped(scope, read);
             let window = Window {
                 application,
                 started: VecDeque::new(),
@@ -260,7 +272,7 @@ impl Import<'_> {
         self.stopped_until(error, "run")
     }
 
-    fn stopped_until(&self, error: &Error, remedy: &str) -> RunError {
+    fn stopped_until(&self, error: &impl std::fmt::Display, remedy: &str) -> RunError {
         RunError::Failed(format!(
             "{error}; {} copied: {remedy} the same command again to continue",
             count(self.copied.summary.transactions, "transaction was", "transactions were")

@@ -12,9 +12,11 @@ const LOSSES: u32 = 5;
 const LOSSES_STALLED: u32 = 3;
 /// Attempts in a row without a transaction being copied, before it is given up.
 const ATTEMPTS: u32 = 3;
-/// The same while somebody else has a transaction, which may end.
+/// Between these, while what is lost may come back.
+const PAUSE_MS: u64 = 1000;
+/// The same number while somebody else has a transaction, which may end.
 const ATTEMPTS_CONCURRENT: u32 = 15;
-/// The first pause of these, which doubles, and the longest one.
+/// The first pause between these, which doubles, and the longest one.
 const PAUSES_MS: (u64, u64) = (100, 5000);
 
 /// What to do after a failure.
@@ -69,7 +71,8 @@ impl Retry {
         }
         if !concurrent {
             self.losses += u32::from(lost);
-            return Next::Again(Duration::ZERO);
+            let pause = if self.stalled > 1 { PAUSE_MS } else { 0 };
+            return Next::Again(Duration::from_millis(pause));
         }
         let (first, longest) = PAUSES_MS;
         let pause = first << (self.stalled - 1).min(16);
@@ -125,8 +128,10 @@ mod tests {
     fn links_that_are_lost_again_and_again_make_it_go_one_by_one() {
         const ONE_BY_ONE: Next = Next::OneByOne { refused: false };
         let mut retry = Retry::default();
-        for _ in 1..LOSSES_STALLED {
-            assert_eq!(retry.next(&[lost()], false), AGAIN);
+        assert_eq!(retry.next(&[lost()], false), AGAIN);
+        let later = Next::Again(Duration::from_millis(PAUSE_MS));
+        for _ in 2..LOSSES_STALLED {
+            assert_eq!(retry.next(&[lost()], false), later);
         }
         assert_eq!(retry.next(&[lost()], false), ONE_BY_ONE);
 
