@@ -177,7 +177,7 @@ class Generator:
         return self.counts
 
     def lognormal(self, median, deviation):
-        return int(median * self.draw.lognormvariate(0, deviation))
+        return round(median * self.draw.lognormvariate(0, deviation))
 
     def new_text(self):
         size = min(self.lognormal(*OBJECT_BYTES), MAX_OBJECT_BYTES)

@@ -3,6 +3,7 @@
 import statistics
 import subprocess
 import sys
+import zlib
 
 import pytest
 import ZODB
@@ -60,12 +61,34 @@ def test_objects_load(generated):
 
 
 def test_sizes(generated, tmp_path):
-    transactions = [list(txn) for txn in FileIterator(str(generated[0]))]
-    sizes = [len(x.data) for txn in transactions for x in txn if x.data]
-    assert 350 < statistics.median(sizes) < 500
-    assert 2 <= statistics.median(map(len, transactions)) <= 4
-    assert any(x.data_txn for txn in transactions for x in txn)
-    assert any(x.data is None for txn in transactions for x in txn)
+    transactions = [(txn.description, list(txn)) for txn in FileIterator(str(generated[0]))]
+    records = [x for _, txn in transactions for x in txn]
+    assert any(x.data_txn for x in records)
+    assert any(x.data is None for x in records)
+    # What an application adds and edits, without its catalog.
+    added = [
+        txn
+        for description, txn in transactions[2:]
+        if description != b"indexed" and all(x.data and not x.data_txn for x in txn)
+    ]
+    sizes = [len(x.data) for txn in added for x in txn]
+    low, median, high = statistics.quantiles(sizes, n=4)
+    assert 350 < median < 450
+    # Log-normal: as far from the median on both sides, as a ratio, and far.
+    assert 1.7 < median / low < 3 and 1.7 < high / median < 3
+    assert max(sizes) > 30 * median
+    assert statistics.median(map(len, added)) == 3
+    assert 4 < statistics.mean(map(len, added)) < 5
+    assert max(map(len, added)) > 30
+    oids = [x.oid for txn in added for x in txn]
+    assert 0.77 < len(set(oids)) / len(oids) < 0.87
+    # As pickles do.
+    texts = [x.data for x in records if x.data]
+    compressed = sum(len(zlib.compress(text)) for text in texts)
+    assert 0.4 < compressed / sum(map(len, texts)) < 0.6
+
+
+def test_transactions_of_a_size(tmp_path):
     path = tmp_path / "large.fs"
     generate(path, "--transaction-size", "60K")
     lengths = [txn._tend - txn._tpos for txn in FileIterator(str(path))]

@@ -1,6 +1,7 @@
 """neomigrate on real FileStorages and real clusters: there, back, and what comes out."""
 
 import shutil
+from base64 import encodebytes
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ import transaction
 import ZODB
 from cluster import Cluster
 from filestorages import contents, describe, make, make_packed
+from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError, MultipleUndoErrors, UndoError
+from ZODB.utils import p64
 
 DATA = Path(__file__).parent / "data" / "Data.fs"
 
@@ -181,12 +184,46 @@ def test_a_damaged_file_tells_where_and_what_was_kept(empty, migrate, tmp_path):
     path = tmp_path / "bad.fs"
     path.write_bytes(data)
     cluster = empty()
-    result = migrate(cluster, path, cluster.master_nodes, code=1)
-    assert f"damaged at position {position}: invalid status" in result.err
-    assert "the 40 transactions before it are in the cluster" in result.err
+    for _ in range(2):
+        result = migrate(cluster, path, cluster.master_nodes, code=1)
+        assert f"damaged at position {position}: invalid status" in result.err
+        assert "the 40 transactions before it are in the cluster" in result.err
     storage = cluster.open()
     assert [txn.tid for txn in storage.iterator()] == [txn.tid for txn in kept]
     storage.close()
+
+
+def test_an_undo_that_goes_back_to_what_is_not_copied(empty, migrate, tmp_path):
+    """To a transaction of status 'u', which readers of FileStorages pass over."""
+    path = tmp_path / "in.fs"
+    storage = FileStorage(str(path))
+    tids = [b"\0" * 8]
+    for data in (b"first", b"second", b"third", None):
+        txn = TransactionMetaData()
+        storage.tpc_begin(txn)
+        if data is None:
+            storage.undo(encodebytes(tids[-1]).rstrip(), txn)
+        else:
+            storage.store(p64(1), tids[-1], data, "", txn)
+        storage.tpc_vote(txn)
+        tids.append(storage.tpc_finish(txn))
+    storage.close()
+    iterator = FileStorage(str(path), read_only=True).iterator()
+    next(iterator)
+    content = bytearray(path.read_bytes())
+    assert content[iterator._pos + 16] == ord(" ")
+    content[iterator._pos + 16] = ord("u")
+    iterator.close()
+    path.write_bytes(content)
+    cluster = empty()
+    result = migrate(cluster, path, cluster.master_nodes)
+    assert "1 transaction of status 'u' skipped" in result.out
+    assert "1 transaction copied as if made without undo" in result.out
+    storage = cluster.open()
+    found = [[(r.tid, r.data) for r in txn] for txn in storage.iterator()]
+    storage.close()
+    first, _, third, undo = tids[1:]
+    assert found == [[(first, b"first")], [(third, b"third")], [(undo, b"second")]]
 
 
 def test_what_can_not_be_read_is_said_at_once(cmd, tmp_path):
@@ -198,6 +235,8 @@ def test_what_can_not_be_read_is_said_at_once(cmd, tmp_path):
         ("other", "not a FileStorage"),
         ("link", "No such file"),
         ("no/such.fs:1", "neither an existing FileStorage"),
+        # Below a file: whether it exists can not be known.
+        ("other/x:1", "cannot read other/x:1: Not a directory"),
     ]:
         result = cmd("neomigrate", "-c", "test", source, "127.0.0.1:1")
         assert result.code == 1 and result.out == "", result

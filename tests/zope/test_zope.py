@@ -100,6 +100,57 @@ def test_history(zope):
     assert len(zope.values("told/manage_change_history_page", "keys:list")) == 4
 
 
+def test_pack(zopes):
+    one, two = zopes
+    one.add_folder("", "packed")
+    one.add_template("packed/", "page", "one")
+    for text in ("two", "three"):
+        one.edit("packed/page", text)
+    assert "three" in two("packed/page")
+    assert edits(one, "packed/page") == 2
+
+    # Nothing is that old.
+    assert "Database packed to 1.0 days" in pack(one, days="1")
+    for zope in zopes:
+        assert versions(zope, "packed/page") == 3
+
+    assert "Database packed to 0.0 days" in pack(one, days="0")
+    for zope in zopes:
+        assert versions(zope, "packed/page") == 1
+        assert edits(zope, "packed/page") == 0
+        assert "three" in zope("packed/page")
+    # A process that starts has nothing in its caches.
+    two.stop()
+    two.start()
+    for path in ("", "packed/", "packed/page", "manage_main", f"{DATABASE}/manage_main"):
+        assert two(path)
+
+    # The past begins anew.
+    two.edit("packed/page", "four")
+    assert "four" in one("packed/page")
+    for zope in zopes:
+        assert versions(zope, "packed/page") == 2
+    newest = one.values(f"{DATABASE}/manage_UndoForm", "transaction_info:list")[0]
+    one(f"{DATABASE}/manage_undo_transactions", transaction_info__list=[newest])
+    assert "three" in two("packed/page")
+
+
+def pack(zope, days):
+    """What the ZMI says after a pack."""
+    return zope(f"{DATABASE}/manage_pack", days__float=days)
+
+
+def versions(zope, path):
+    """How many the history of an object has."""
+    return len(zope.values(f"{path}/manage_change_history_page", "keys:list"))
+
+
+def edits(zope, path):
+    """How many edits of an object the ZMI offers to undo."""
+    offered = zope.values(f"{DATABASE}/manage_UndoForm", "transaction_info:list")
+    return sum(info.split()[-1] == f"/{path}/pt_editAction" for info in offered)
+
+
 def test_conflicts_are_retried(zopes):
     zopes[0].add_folder("", "counted")
     zopes[0]("counted/manage_addProperty", id="n", value="0", type="int")

@@ -10,6 +10,7 @@ mod import;
 mod ordered;
 mod prepare;
 mod progress;
+mod retry;
 mod stream;
 mod unpack;
 

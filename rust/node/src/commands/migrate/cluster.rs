@@ -45,7 +45,11 @@ impl Cluster {
         };
         let application = Application::new(options).map_err(daemon::failed)?;
         application.set_max_reconnections(Some(ATTEMPTS));
-        let failed = |error| RunError::Failed(format!("cluster {}: {error}", config.cluster));
+        let failed = |error| {
+            let masters: Vec<String> = config.masters.iter().map(ToString::to_string).collect();
+            let masters = masters.join(" ");
+            RunError::Failed(format!("cluster {} at {masters}: {error}", config.cluster))
+        };
         application.sync(&never).map_err(failed)?;
         let last = application.last_transaction(&never).map_err(failed)?;
         let (partitions, _) = application

@@ -16,6 +16,7 @@ use super::cluster::{Cluster, never};
 use super::ordered::{self, Output};
 use super::prepare::{self, Found, Part};
 use super::progress::{Progress, Unit};
+use super::retry::{Next, Retry};
 use super::stream::Stream;
 use super::{Summary, count};
 use crate::RunError;
@@ -52,14 +53,22 @@ pub fn run(
         cluster,
         progress,
         depth: DEPTH,
+        retry: Retry::default(),
         plain: BTreeSet::new(),
-        found: Found::default(),
-        summary: Summary::default(),
+        copied: Copied::default(),
+        there: 0,
     };
     let result = import.run(source);
     import.progress.end();
     result?;
-    Ok(import.summary)
+    Ok(import.copied.summary)
+}
+
+/// What was copied by now.
+#[derive(Default)]
+struct Copied {
+    summary: Summary,
+    found: Found,
 }
 
 struct Import<'a> {
@@ -67,10 +76,12 @@ struct Import<'a> {
     cluster: &'a Cluster,
     progress: Progress,
     depth: usize,
+    retry: Retry,
     /// Undo transactions that go back to what the cluster does not have.
     plain: BTreeSet<Tid>,
-    found: Found,
-    summary: Summary,
+    copied: Copied,
+    /// Transactions that were there already.
+    there: u64,
 }
 
 /// Why copying stopped.
@@ -78,40 +89,59 @@ enum Failure {
     File(FileError),
     /// The TID of the transaction that failed first, and what all of them say.
     Cluster(Tid, Vec<Error>),
+    /// Something that can not be helped.
+    Other(RunError),
 }
 
 impl Import<'_> {
     fn run(&mut self, source: Reader<File>) -> Result<(), RunError> {
+        let python_2 = source.is_python_2();
         let mut source = Some(source);
         let mut last = self.cluster.last;
+        let mut before = 0;
         loop {
-            let mut reader = match source.take() {
+            let is_first = source.is_some();
+            let reader = match source.take() {
                 Some(reader) => reader,
                 None => open(&self.config.file)?,
             };
-            let python_2 = reader.is_python_2();
-            let known = self.skip(&mut reader, last)?;
-            if known > 0 && self.summary.transactions == 0 {
-                let known = count(known, "transaction", "transactions");
-                self.note(format!("{known} up to {last} were there already"));
-            }
-            let (reader, result) = self.copy(reader);
-            match result {
-                Ok(()) => {
+            let (tid, errors) = match self.attempt(reader, last, is_first) {
+                Ok(reader) => {
                     self.report(&reader, python_2);
                     return Ok(());
                 }
                 Err(Failure::File(error)) => return Err(self.damaged(&error)),
-                Err(Failure::Cluster(tid, errors)) => {
-                    self.recover(tid, &errors)?;
-                    last = self.cluster.last_now().map_err(|error| self.stopped(&error))?;
-                }
-            }
+                Err(Failure::Other(error)) => return Err(error),
+                Err(Failure::Cluster(tid, errors)) => (tid, errors),
+            };
+            let copied = self.copied.summary.transactions;
+            self.recover(tid, &errors, copied > before)?;
+            before = copied;
+            last = self.cluster.last_now().map_err(|then| {
+                let cause = errors.first().unwrap_or(&then);
+                self.stopped_until(&format!("{cause}; then {then}"), "run")
+            })?;
         }
     }
 
+    /// Copies what is after `last`.
+    fn attempt(
+        &mut self,
+        mut reader: Reader<File>,
+        last: Tid,
+        is_first: bool,
+    ) -> Result<Reader<File>, Failure> {
+        let known = self.skip(&mut reader, last)?;
+        if known > 0 && is_first {
+            let known = count(known, "transaction", "transactions");
+            self.note(format!("{known} up to {last} were there already"));
+        }
+        let (reader, result) = self.copy(reader);
+        result.map(|()| reader)
+    }
+
     fn note(&mut self, text: String) {
-        self.summary.notes.push(text);
+        self.copied.summary.notes.push(text);
     }
 
     fn report(&mut self, reader: &Reader<File>, python_2: bool) {
@@ -121,12 +151,13 @@ impl Import<'_> {
                 tail.length, tail.position, tail.reason
             ));
         }
-        if self.found.packed > 0 {
-            let packed = count(self.found.packed, "packed transaction", "packed transactions");
+        let found = self.copied.found;
+        if found.packed > 0 {
+            let packed = count(found.packed, "packed transaction", "packed transactions");
             self.note(format!("{packed} lose their status 'p', which NEO can not be given"));
         }
-        if self.found.superseded > 0 {
-            let left_out = count(self.found.superseded, "record", "records");
+        if found.superseded > 0 {
+            let left_out = count(found.superseded, "record", "records");
             self.note(format!(
                 "{left_out} left out: the same transaction has a later one of the same object"
             ));
@@ -139,19 +170,25 @@ impl Import<'_> {
             let plain = count(self.plain.len() as u64, "transaction", "transactions");
             self.note(format!("{plain} copied as if made without undo: older data was packed"));
         }
+        if self.retry.losses > 0 {
+            let times = count(u64::from(self.retry.losses), "time", "times");
+            self.note(format!("Continued {times} after a connection was lost"));
+        }
         if python_2 {
             self.note("The file was written under Python 2".to_owned());
         }
     }
 
     /// Passes over what the cluster has, which must be the beginning of the file.
-    fn skip(&mut self, reader: &mut Reader<File>, last: Tid) -> Result<u64, RunError> {
+    fn skip(&mut self, reader: &mut Reader<File>, last: Tid) -> Result<u64, Failure> {
         let file = self.config.file.display();
+        let copied = self.copied.summary.transactions;
         let mut known = 0;
         for tid in self.cluster.tids(last) {
-            let tid = tid.map_err(|error| self.stopped(&error))?;
-            let next = reader.next_transaction().map_err(|error| self.damaged(&error))?;
-            let other = match next {
+            let tid = tid.map_err(|error| Failure::Cluster(Tid::ZERO, vec![error]))?;
+            let next = reader.next_transaction();
+            self.there = u64::saturating_sub(known, copied);
+            let other = match next.map_err(Failure::File)? {
                 Some(transaction) if transaction.tid == tid => {
                     known += 1;
                     continue;
@@ -159,17 +196,17 @@ impl Import<'_> {
                 Some(transaction) => format!("{file} has {} at this place", transaction.tid),
                 None => format!("{file} ends before"),
             };
-            return Err(RunError::Failed(format!(
+            return Err(Failure::Other(RunError::Failed(format!(
                 "the cluster has other data: after {} in common, it has {tid} and {other}. \
                  To import, begin with an empty cluster, or truncate it",
                 count(known, "transaction", "transactions")
-            )));
+            ))));
         }
+        self.there = known.saturating_sub(copied);
         Ok(known)
     }
 
     fn copy(&mut self, mut reader: Reader<File>) -> (Reader<File>, Result<(), Failure>) {
-        let mut found = Found::default();
         let (depth, plain) = (self.depth, self.plain.clone());
         let application = &self.cluster.application;
         let position = reader.position();
@@ -178,10 +215,9 @@ impl Import<'_> {
             let compress = Compress::Zlib(None);
             let (input, output) =
                 ordered::start(scope, BATCHES, move |parts| prepare::prepare(parts, compress));
-            let (reader, found) = (&mut reader, &mut found);
-            let reading = thread::Builder::new().name("reader".into()).spawn_scoped(scope, {
-                move || prepare::read(reader, found, |parts| input.put(parts))
-            });
+            let reader = &mut reader;
+            let read = move || prepare::read(reader, |parts| input.put(parts));
+            let reading = thread::Builder::new().name("reader".into()).spawn_scoped(scope, read);
             let window = Window {
                 application,
                 started: VecDeque::new(),
@@ -191,7 +227,7 @@ impl Import<'_> {
                 stream: None,
                 plain,
                 position,
-                summary: &mut self.summary,
+                copied: &mut self.copied,
                 progress: &mut self.progress,
             };
             let copied = window.copy(&output);
@@ -203,30 +239,43 @@ impl Import<'_> {
             };
             (read, copied)
         });
-        // What is read again after a failure is counted again.
-        self.found = found;
         (reader, copied.and_then(|()| read.map_err(Failure::File)))
     }
 
-    /// After a failure, whether it can go on in another way.
-    fn recover(&mut self, tid: Tid, errors: &[Error]) -> Result<(), RunError> {
-        let is_refused = |error: &Error| error.to_string().contains("concurrent transactions");
-        if self.depth > 1 && errors.iter().any(is_refused) {
-            self.depth = 1;
-            self.note("The master takes transactions one by one only".to_owned());
+    /// After a failure, goes on in another way or once more, if that can help.
+    fn recover(&mut self, tid: Tid, errors: &[Error], progressed: bool) -> Result<(), RunError> {
+        let Some(error) = errors.first() else {
+            return Ok(());
+        };
+        if matches!(error, Error::Client(ClientError::UndoPack(_))) && self.plain.insert(tid) {
             return Ok(());
         }
-        match errors.first() {
-            Some(Error::Client(ClientError::UndoPack(_))) if self.plain.insert(tid) => Ok(()),
-            Some(error) => Err(self.stopped(error)),
-            None => Ok(()),
+        match self.retry.next(errors, progressed) {
+            Next::Again(pause) => thread::sleep(pause),
+            Next::OneByOne { refused } => {
+                self.depth = 1;
+                self.note(match refused {
+                    true => "The master takes transactions one by one only".to_owned(),
+                    false => "Connections were lost again and again: copied one by one".to_owned(),
+                });
+            }
+            Next::Stop { concurrent: false } => return Err(self.stopped(error)),
+            Next::Stop { concurrent: true } => {
+                let remedy = "stop the applications that write to the cluster, then run";
+                return Err(self.stopped_until(error, remedy));
+            }
         }
+        Ok(())
     }
 
     fn stopped(&self, error: &Error) -> RunError {
+        self.stopped_until(error, "run")
+    }
+
+    fn stopped_until(&self, error: &impl std::fmt::Display, remedy: &str) -> RunError {
         RunError::Failed(format!(
-            "{error}; {} copied: run the same command again to continue",
-            count(self.summary.transactions, "transaction was", "transactions were")
+            "{error}; {} copied: {remedy} the same command again to continue",
+            count(self.copied.summary.transactions, "transaction was", "transactions were")
         ))
     }
 
@@ -234,7 +283,7 @@ impl Import<'_> {
         RunError::Failed(format!(
             "{}: {error}; the {} before it are in the cluster",
             self.config.file.display(),
-            count(self.summary.transactions, "transaction", "transactions"),
+            count(self.there + self.copied.summary.transactions, "transaction", "transactions"),
         ))
     }
 }
@@ -247,11 +296,11 @@ struct Window<'a> {
     depth: usize,
     after: Option<Tid>,
     /// One that is written in pieces.
-    stream: Option<Stream<'a>>,
+    stream: Option<(Stream<'a>, Sizes)>,
     plain: BTreeSet<Tid>,
     /// Everything before it in the file is committed.
     position: u64,
-    summary: &'a mut Summary,
+    copied: &'a mut Copied,
     progress: &'a mut Progress,
 }
 
@@ -259,8 +308,15 @@ struct Sent {
     started: Started,
     tid: Tid,
     bytes: usize,
-    records: usize,
     position: u64,
+    sizes: Sizes,
+}
+
+/// What counts of a transaction once it is committed.
+#[derive(Default)]
+struct Sizes {
+    records: u64,
+    found: Found,
 }
 
 impl Window<'_> {
@@ -272,7 +328,7 @@ impl Window<'_> {
         }
         // The file ended, or is damaged: what was whole is waited for.
         self.drain()?;
-        if let Some(stream) = self.stream.take() {
+        if let Some((stream, _)) = self.stream.take() {
             stream.abort();
         }
         Ok(())
@@ -289,7 +345,7 @@ impl Window<'_> {
                 let tid = part.tid;
                 let result = self.piece(part, begins);
                 result.map_err(|error| {
-                    if let Some(stream) = self.stream.take() {
+                    if let Some((stream, _)) = self.stream.take() {
                         stream.abort();
                     }
                     Failure::Cluster(tid, vec![error])
@@ -300,18 +356,20 @@ impl Window<'_> {
 
     fn piece(&mut self, part: Part<Write>, begins: Option<Metadata>) -> Result<(), Error> {
         if let Some(metadata) = begins {
-            self.stream = Some(Stream::begin(self.application, part.tid, metadata)?);
+            let stream = Stream::begin(self.application, part.tid, metadata)?;
+            self.stream = Some((stream, Sizes::default()));
         }
-        let records = part.records.len();
-        if let Some(stream) = &mut self.stream {
-            stream.write(part.records)?;
-        }
-        self.summary.records += records as u64;
+        let Some((stream, sizes)) = &mut self.stream else {
+            return Ok(());
+        };
+        sizes.records += part.records.len() as u64;
+        sizes.found += part.found;
+        stream.write(part.records)?;
         if part.ends
-            && let Some(stream) = self.stream.take()
+            && let Some((stream, sizes)) = self.stream.take()
         {
             stream.end()?;
-            self.committed(part.position);
+            self.committed(part.position, sizes);
         }
         Ok(())
     }
@@ -323,13 +381,13 @@ impl Window<'_> {
         {
             self.wait()?;
         }
-        let Part { tid, records: writes, position, .. } = part;
+        let Part { tid, records: writes, position, found, .. } = part;
         let after = self.after.filter(|_| !self.started.is_empty());
-        let records = writes.len();
+        let sizes = Sizes { records: writes.len() as u64, found };
         let past = Past { tid, after, writes, metadata };
         let started = self.application.start_copy(past);
         let started = started.map_err(|error| Failure::Cluster(tid, vec![error]))?;
-        self.started.push_back(Sent { started, tid, bytes, records, position });
+        self.started.push_back(Sent { started, tid, bytes, position, sizes });
         self.bytes += bytes;
         self.after = Some(tid);
         Ok(())
@@ -343,8 +401,7 @@ impl Window<'_> {
         self.bytes -= sent.bytes;
         match self.application.end_copy(sent.started, &never) {
             Ok(_) => {
-                self.summary.records += sent.records as u64;
-                self.committed(sent.position);
+                self.committed(sent.position, sent.sizes);
                 Ok(())
             }
             Err(error) => {
@@ -357,9 +414,12 @@ impl Window<'_> {
         }
     }
 
-    fn committed(&mut self, position: u64) {
-        self.summary.transactions += 1;
-        self.summary.bytes += position.saturating_sub(self.position);
+    fn committed(&mut self, position: u64, sizes: Sizes) {
+        let summary = &mut self.copied.summary;
+        summary.transactions += 1;
+        summary.records += sizes.records;
+        summary.bytes += position.saturating_sub(self.position);
+        self.copied.found += sizes.found;
         self.position = position;
         self.progress.set(position);
     }

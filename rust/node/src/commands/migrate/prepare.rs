@@ -29,10 +29,12 @@ pub struct Part<T> {
     pub ends: bool,
     /// Where the file is read after this part.
     pub position: u64,
+    /// What is peculiar to it.
+    pub found: Found,
 }
 
-/// Peculiarities of what was read.
-#[derive(Debug, Default)]
+/// Peculiarities of transactions.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
     /// Transactions whose status is lost.
     pub packed: u64,
@@ -40,14 +42,20 @@ pub struct Found {
     pub superseded: u64,
 }
 
+impl std::ops::AddAssign for Found {
+    fn add_assign(&mut self, other: Self) {
+        self.packed += other.packed;
+        self.superseded += other.superseded;
+    }
+}
+
 /// Reads all transactions; stops when `put` returns false.
 pub fn read<S: Source>(
     reader: &mut Reader<S>,
-    found: &mut Found,
     put: impl Fn(Vec<Part<Record>>) -> bool,
 ) -> Result<(), Error> {
     let mut batch = Batch { parts: Vec::new(), bytes: 0 };
-    let result = read_into(&mut batch, reader, found, &put);
+    let result = read_into(&mut batch, reader, &put);
     // What is before a damage is good.
     batch.flush(&put);
     result
@@ -56,25 +64,26 @@ pub fn read<S: Source>(
 fn read_into<S: Source>(
     batch: &mut Batch,
     reader: &mut Reader<S>,
-    found: &mut Found,
     put: &impl Fn(Vec<Part<Record>>) -> bool,
 ) -> Result<(), Error> {
     while let Some(transaction) = reader.next_transaction()? {
-        found.packed += u64::from(transaction.status == Status::Packed);
         let tid = transaction.tid;
         let begins = Some(Metadata {
             user: transaction.user,
             description: transaction.description,
             extension: transaction.extension,
         });
-        let start = transaction.position;
-        let mut part = Part { tid, begins, records: Vec::new(), ends: false, position: start };
+        let position = transaction.position;
+        let packed = u64::from(transaction.status == Status::Packed);
+        let found = Found { packed, superseded: 0 };
+        let mut part = Part { tid, begins, records: Vec::new(), ends: false, position, found };
         let mut bytes = 0;
         while let Some(record) = reader.next_record()? {
             bytes += RECORD + size(&record);
             part.records.push(record);
             if bytes >= PART {
-                let next = Part { tid, begins: None, records: Vec::new(), ends: false, ..part };
+                let (begins, found) = (None, Found::default());
+                let next = Part { tid, begins, records: Vec::new(), ends: false, position, found };
                 let full = std::mem::replace(&mut part, next);
                 if !batch.add(full, bytes, put) {
                     return Ok(());
@@ -85,7 +94,7 @@ fn read_into<S: Source>(
         part.ends = true;
         part.position = reader.position();
         if part.begins.is_some() {
-            found.superseded += keep_last(&mut part.records);
+            part.found.superseded = keep_last(&mut part.records);
         }
         if !batch.add(part, bytes + RECORD, put) {
             return Ok(());
@@ -150,6 +159,7 @@ pub fn prepare(parts: Vec<Part<Record>>, compress: Compress) -> Vec<Part<Write>>
         records: part.records.into_iter().map(|record| write(record, compress)).collect(),
         ends: part.ends,
         position: part.position,
+        found: part.found,
     };
     parts.into_iter().map(prepared).collect()
 }

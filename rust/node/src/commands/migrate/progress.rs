@@ -69,13 +69,13 @@ impl Progress {
         if self.lines && self.last.elapsed() >= LINES {
             self.last = Instant::now();
             // A line that can not be written is one less.
-            let _ = super::say(false, &self.line(position));
+            let _ = super::say(false, &self.line(position, self.start.0.elapsed()));
         }
     }
 
-    fn line(&self, position: u64) -> String {
+    fn line(&self, position: u64, elapsed: Duration) -> String {
         let done = position.saturating_sub(self.start.1.unwrap_or(position)) as f64;
-        let rate = done / self.start.0.elapsed().as_secs_f64().max(1e-3);
+        let rate = done / elapsed.as_secs_f64().max(1e-3);
         let left = self.total.saturating_sub(position) as f64 / rate.max(1e-9);
         let percent = 100.0 * position as f64 / self.total.max(1) as f64;
         match self.unit {
@@ -91,5 +91,24 @@ impl Progress {
     /// Nothing more comes.
     pub fn end(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_the_rate_and_the_time_left_without_what_was_there() {
+        let args = ["-vc", "test", env!("CARGO_MANIFEST_DIR"), "127.0.0.1:1"];
+        let args: Vec<std::ffi::OsString> = args.iter().map(Into::into).collect();
+        let config = MigrateConfig::load(&args).unwrap();
+        let line = |unit| {
+            let mut progress = Progress::new(&config, 100_000_000, unit);
+            progress.set(20_000_000);
+            progress.line(50_000_000, Duration::from_secs(10))
+        };
+        assert_eq!(line(Unit::Bytes), "50.0 %, 3.0 MB/s, 17 s left");
+        assert_eq!(line(Unit::Transactions), "50.0 %, 3000000 transactions/s, 17 s left");
     }
 }
