@@ -123,9 +123,21 @@ class Storage(Reading, ConflictResolution.ConflictResolvingStorage, BaseStorage.
     ) -> None:
         self.app.store(oid, serial, data, version, transaction)
 
-    def deleteObject(self, oid: bytes, oldserial: bytes | None, transaction: Any) -> None:
+    def deleteObject(
+        self,
+        oid: bytes,
+        oldserial: bytes | None,
+        transaction: Any,
+        invalidate: bool = True,
+    ) -> None:
+        """Deletes an object: it can not be loaded any more as of this transaction.
+
+        For an object that nobody can reach any more, `invalidate` can be false: other processes
+        are not told, which would cost them more than the deletion when many are collected as
+        garbage. As long as they have the object in memory, it still is there for them.
+        """
         self.app.context(transaction)
-        self.app.deleteObject(oid, oldserial, transaction)
+        self.app.deleteObject(oid, oldserial, transaction, invalidate)
 
     def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, transaction: Any) -> None:
         self.app.checkCurrentSerialInTransaction(oid, serial, transaction)

@@ -352,8 +352,17 @@ class Application:
         if conflict:
             self.resolve(context, conflict)
 
-    def deleteObject(self, oid: bytes, serial: bytes | None, transaction: Any) -> None:
-        self.store(oid, serial, None, "", transaction)
+    def deleteObject(
+        self, oid: bytes, serial: bytes | None, transaction: Any, invalidate: bool = True
+    ) -> None:
+        """Unless `invalidate`, other clients are not told: see `Storage.deleteObject`."""
+        context = self.context(transaction)
+        if context.undone:
+            context.undone[oid] = None
+        number = self.number(context)
+        conflict = self.client.delete(number, oid, serial, not invalidate)
+        if conflict:
+            self.resolve(context, conflict)
 
     def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, transaction: Any) -> None:
         context = self.context(transaction)

@@ -24,6 +24,8 @@ pub enum Content {
     },
     /// No data any more: deletion or undone creation.
     Deleted,
+    /// The same, of what nobody reads any more: other clients are not told.
+    Garbage,
     /// Not changed, only required to be current.
     Checked,
 }

@@ -36,6 +36,8 @@ pub enum DoneContent {
     Data(Option<Bytes>),
     /// No data.
     Deleted,
+    /// The same, and other clients are not told.
+    Garbage,
     /// Only checked.
     Checked,
 }
@@ -212,6 +214,7 @@ impl Transaction {
             }
             Content::Data { .. } => DoneContent::Data(None),
             Content::Deleted => DoneContent::Deleted,
+            Content::Garbage => DoneContent::Garbage,
             Content::Checked => DoneContent::Checked,
         };
         self.done.insert(oid, Done { base: write.base, content });
@@ -329,7 +332,7 @@ impl Transaction {
         done.into_iter()
             .filter_map(|(oid, done)| match done.content {
                 DoneContent::Data(data) => Some((oid, data)),
-                DoneContent::Deleted => Some((oid, None)),
+                DoneContent::Deleted | DoneContent::Garbage => Some((oid, None)),
                 DoneContent::Checked => None,
             })
             .collect()

@@ -75,6 +75,18 @@ impl Client {
         self.slot.with(py, f).ok_or_else(lost)
     }
 
+    fn write<'py>(
+        &self,
+        py: Python<'py>,
+        transaction: u64,
+        write: Write,
+    ) -> PyResult<Option<PyConflict<'py>>> {
+        let application = self.application(py)?;
+        let key = TransactionKey(transaction);
+        let conflict = call(py, |interrupted| application.write(key, write, interrupted))?;
+        Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
+    }
+
     /// A record, from the cache without releasing the GIL if possible.
     fn record(
         &self,
@@ -98,7 +110,7 @@ fn conflict_to_python(py: Python<'_>, conflict: Conflict) -> PyConflict<'_> {
     let Conflict { oid, content, base, committed, unpublished } = conflict;
     let (data, checked) = match content {
         Content::Data { record, .. } => (Some(PyBytes::new(py, &record)), false),
-        Content::Deleted => (None, false),
+        Content::Deleted | Content::Garbage => (None, false),
         Content::Checked => (None, true),
     };
     (oid.into(), data, checked, base.into(), committed.into(), unpublished)
@@ -310,6 +322,21 @@ impl Client {
         Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
     }
 
+    /// Deletes an object. If it is `garbage`, which nobody reads any more, other clients are not
+    /// told. Returns a conflict, that can not be resolved.
+    fn delete<'py>(
+        &self,
+        py: Python<'py>,
+        transaction: u64,
+        oid: Id,
+        base: Option<Id>,
+        garbage: bool,
+    ) -> PyResult<Option<PyConflict<'py>>> {
+        let content = if garbage { Content::Garbage } else { Content::Deleted };
+        let (oid, base) = (oid.oid(), base.map_or(Tid::ZERO, Id::tid));
+        self.write(py, transaction, Write { oid, base, content, data_serial: None })
+    }
+
     /// Requires that a revision is the current one.
     fn check<'py>(
         &self,
@@ -318,13 +345,12 @@ impl Client {
         oid: Id,
         serial: Id,
     ) -> PyResult<Option<PyConflict<'py>>> {
-        let application = self.application(py)?;
         let (oid, base) = (oid.oid(), serial.tid());
-        let write = Write { oid, base, content: Content::Checked, data_serial: None };
-        let conflict = call(py, |interrupted| {
-            application.write(TransactionKey(transaction), write, interrupted)
-        })?;
-        Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
+        self.write(
+            py,
+            transaction,
+            Write { oid, base, content: Content::Checked, data_serial: None },
+        )
     }
 
     /// Waits until everything is stored. Returns a conflict to resolve before.
