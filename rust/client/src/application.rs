@@ -135,7 +135,11 @@ impl Application {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    fn call(&self, request: Request, interrupted: Interrupted<'_>) -> Result<Answer, Error> {
+    pub(crate) fn call(
+        &self,
+        request: Request,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Answer, Error> {
         self.ensure_threads()?;
         self.inner.call(request, interrupted)
     }
@@ -386,55 +390,6 @@ impl Application {
         match self.call(Request::Flush { transaction }, interrupted)? {
             Answer::Conflict(conflict) => Ok(Some(with_record(*conflict))),
             _ => Ok(None),
-        }
-    }
-
-    /// Where the data of an undo comes from, for each object that the undone transaction wrote
-    /// (spec client.md 8.1).
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub fn undo_serials(
-        &self,
-        transaction: TransactionKey,
-        undone_tid: Tid,
-        oids: Vec<Oid>,
-        interrupted: Interrupted<'_>,
-    ) -> Result<Vec<(Oid, UndoSerial)>, Error> {
-        let Answer::Begun(ttid) = self.call(Request::Ttid { transaction }, interrupted)? else {
-            return Err(Error::broken("a begin was answered by something else"));
-        };
-        let ltid = self.last_transaction(interrupted)?.next();
-        let (partitions, _) = self
-            .geometry()
-            .ok_or_else(|| ClientError::MasterLost("the primary master was lost".into()))?;
-        let mut by_partition = std::collections::BTreeMap::<_, Vec<Oid>>::new();
-        for oid in oids {
-            by_partition.entry(oid.partition(partitions)).or_default().push(oid);
-        }
-        let mut serials = Vec::new();
-        for (partition, oids) in by_partition {
-            let packet = Packet::AskObjectUndoSerial { ttid, ltid, undone_tid, oids };
-            // Those may have missed what this transaction wrote.
-            let except = self.inner.engine.lock().client.lost_nodes(transaction);
-            let request = Request::Read { key: u64::from(partition.0), packet, except };
-            let Packet::AnswerObjectUndoSerial { objects } = self.packet(request, interrupted)?
-            else {
-                return Err(Error::broken("AskObjectUndoSerial was answered by something else"));
-            };
-            serials.extend(objects.0);
-        }
-        Ok(serials)
-    }
-
-    /// What a transaction stored for an object; none if that is no data, or not known any more.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub fn stored(&self, transaction: TransactionKey, oid: Oid) -> Result<Option<Bytes>, Error> {
-        match self.call(Request::Stored { transaction, oid }, &|| false)? {
-            Answer::Stored(data) => Ok(data),
-            _ => Err(Error::broken("a question about a store was answered by something else")),
         }
     }
 

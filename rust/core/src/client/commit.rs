@@ -132,12 +132,6 @@ impl Client {
         self.answer(call, result, cx);
     }
 
-    /// Nodes that a transaction lost: they may have missed what it wrote.
-    #[must_use]
-    pub fn lost_nodes(&self, key: TransactionKey) -> Vec<NodeId> {
-        self.transactions.get(&key).map(|t| t.lost_nodes().collect()).unwrap_or_default()
-    }
-
     /// The application wants its transaction voted.
     pub(super) fn vote(
         &mut self,

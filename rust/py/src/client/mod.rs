@@ -361,7 +361,7 @@ impl Client {
         Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
     }
 
-    /// What a transaction stored for an object; None if that is no data, or not known any more.
+    /// What a transaction stored for an object; None if that is no data.
     fn stored<'py>(
         &self,
         py: Python<'py>,
@@ -369,7 +369,8 @@ impl Client {
         oid: Id,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let application = self.application(py)?;
-        let data = call(py, |_| application.stored(TransactionKey(transaction), oid.oid()))?;
+        let key = TransactionKey(transaction);
+        let data = call(py, |interrupted| application.stored(key, oid.oid(), interrupted))?;
         Ok(data.map(|data| PyBytes::new(py, &data)))
     }
 
