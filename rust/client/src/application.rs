@@ -51,16 +51,15 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// For an object of an undone transaction: its current revision, the one to go back to if there is
-/// one, and whether the undone one is the current one.
-pub type UndoSerial = (Tid, Option<Tid>, bool);
-
 /// Who must know what other clients commit: ZODB, through its `registerDB`.
 pub trait Publisher: Send + Sync {
-    /// Another client committed (spec client.md 4.2, O3 b).
-    fn invalidate(&self, tid: Tid, oids: &[Oid]);
+    /// Another client committed (spec client.md 4.2, O3 b). False if that failed: then, anything
+    /// may have changed.
+    fn invalidate(&self, tid: Tid, oids: &[Oid]) -> bool;
     /// Anything may have changed (O7).
     fn invalidate_cache(&self);
+    /// The storage is closed: nobody cares any more.
+    fn closed(&self);
 }
 
 impl std::fmt::Debug for dyn Publisher {
@@ -464,6 +463,8 @@ impl Application {
     pub fn close(&self) {
         self.forget_oids();
         self.inner.loads.with(|loads| loads.cache.clear());
+        let publisher = self.inner.publisher.lock().clone();
+        publisher.iter().for_each(|publisher| publisher.closed());
         let mut engine = self.inner.engine.lock();
         engine.event(Event::Close);
         self.inner.stop_threads(&mut engine);

@@ -193,7 +193,8 @@ impl Client {
     /// Who is told about the commits of others: has `invalidate` and `invalidateCache`.
     fn register(&self, py: Python<'_>, wrapper: Option<Py<PyAny>>) -> PyResult<()> {
         let application = self.application(py)?;
-        let publisher = wrapper.map(|wrapper| Arc::new(Wrapper(wrapper)) as Arc<dyn Publisher>);
+        let publisher =
+            wrapper.map(|wrapper| Arc::new(Wrapper::new(wrapper)) as Arc<dyn Publisher>);
         py.detach(|| application.set_publisher(publisher));
         Ok(())
     }
