@@ -116,6 +116,12 @@ class Storage(Reading, ConflictResolution.ConflictResolvingStorage, BaseStorage.
         return self.app.new_oid()
 
     def tpc_begin(self, transaction: Any, tid: bytes | None = None, status: str = " ") -> None:
+        """Begins a transaction, with its TID if it was committed elsewhere.
+
+        Such a TID must be after the last one, and no other transaction may be pending in the whole
+        cluster but lower ones of this client: the master ends the connection of a client that does
+        not obey, and with it all transactions of this process.
+        """
         self.app.tpc_begin(self, transaction, tid, status)
 
     def store(
