@@ -9,7 +9,7 @@ from neo.client import TransactionMetaData
 from neo.client.app import TXN_PACK_DESC
 from neo.client.exception import NEOStorageError
 from ZODB.POSException import POSKeyError, UndoError
-from ZODB.utils import maxtid, z64
+from ZODB.utils import maxtid, p64, u64, z64
 
 #: Seconds after which something is taken for stuck. No test waits for it.
 PATIENCE = 30
@@ -234,3 +234,21 @@ def test_the_master_restarts_while_one_waits(own, storage):
     storage.app.client = client
     for oid in oids:
         assert revisions(storage, oid) == tids[-1:]
+
+
+def test_an_order_that_the_master_would_refuse(client):
+    """It ends the link of who asks for that, and with it all transactions of the process."""
+    storage = client()
+    storage.sync()
+    connected = storage.app.uuid
+    assert connected
+    txn = TransactionMetaData()
+    storage.tpc_begin(txn)
+    for tid in z64, p64(u64(storage.lastTransaction()) + 1), maxtid:
+        with pytest.raises(NEOStorageError, match="can not pack"):
+            storage.app.setPackOrder(txn, tid)
+        # There is nothing to pack.
+        storage.app.setPackOrder(txn, tid, [])
+    storage.tpc_vote(txn)
+    storage.tpc_finish(txn)
+    assert storage.app.uuid == connected

@@ -7,7 +7,6 @@ import transaction
 import ZODB
 from neo.client import TransactionMetaData
 from neo.client.exception import (
-    NEOStorageCreationUndoneError,
     NEOStorageDoesNotExistError,
     NEOStorageError,
     NEOStorageNotFoundError,
@@ -157,27 +156,6 @@ def test_bad_oids(oid, client):
         with pytest.raises((TypeError, ValueError)):
             call()
     end(storage, txn)
-
-
-def test_deletion(client):
-    storage, other = client(), client()
-    oid = storage.new_oid()
-    first = commit(storage, (oid, z64, b"x"))
-    assert other.load(oid) == (b"x", first)
-    txn = begin(storage)
-    storage.deleteObject(oid, first, txn)
-    deleted = end(storage, txn)
-    other.sync()
-    for s in storage, other:
-        for _ in range(2):
-            with pytest.raises(POSKeyError):
-                s.load(oid)
-            with pytest.raises(NEOStorageCreationUndoneError):
-                s.app.load(oid)
-            assert s.loadBefore(oid, deleted) == (b"x", first, deleted)
-            with pytest.raises(POSKeyError):
-                s.loadBefore(oid, following(deleted))
-            s._cache.clear()
 
 
 @pytest.mark.parametrize("cache_size", [0, 1000, None])

@@ -4,11 +4,11 @@ from base64 import encodebytes
 
 import pytest
 from neo.client import TransactionMetaData
-from neo.client.exception import NEOStorageNotFoundError
+from neo.client.exception import NEOStorageNotFoundError, NEOUndoPackError
 from ZODB.POSException import ConflictError, POSKeyError, UndoError
 from ZODB.tests.ConflictResolution import PCounter
 from ZODB.tests.StorageTestBase import zodb_pickle, zodb_unpickle
-from ZODB.utils import maxtid, p64, z64
+from ZODB.utils import maxtid, p64, u64, z64
 
 
 class Counter(PCounter):
@@ -109,6 +109,69 @@ def test_several_with_conflicts_in_one_transaction(client):
     assert len(zodb_unpickle(storage.loadBefore(oid, maxtid)[0]).big) == 12_000
 
 
+@pytest.mark.parametrize("big", ["kept by storages", "spilled by storages"])
+def test_a_conflict_with_what_was_too_big_to_be_kept(big, client):
+    """The transaction itself stored it, and only storages have it."""
+    storage = client(cache_size=10_000, compress=False)
+    oid, other = storage.new_oid(), storage.new_oid()
+    first = commit(storage, oid, z64, 0)
+    second = commit(storage, oid, first, 1)
+    third = commit(storage, oid, second, 4)
+    # A storage keeps 64 MB of what is not voted.
+    length = 12_000 if big == "kept by storages" else 30_000_000
+    txn = begin(storage)
+    for number in range(1 if big == "kept by storages" else 3):
+        filling = p64(u64(other) + number) if number else other
+        storage.store(filling, z64, zodb_pickle(Counter(0, b"y" * length)), "", txn)
+    storage.store(oid, third, zodb_pickle(Counter(20, b"x" * length)), "", txn)
+    assert storage.undo(second, txn) == (None, [oid])
+    assert storage.undo(third, txn) == (None, [oid])
+    end(storage, txn)
+    state = zodb_unpickle(storage.loadBefore(oid, maxtid)[0])
+    assert (state._value, len(state.big)) == (16, length)
+
+
+def test_undo_conflict_small_cache(client):
+    """Two increments are undone while another one is committed, and records are as big as the
+    cache."""
+    storage, other = client(cache_size=10_000), client()
+    oid = storage.new_oid()
+    serials = [z64]
+    for number in 0, 1, 4:
+        serials.append(commit(storage, oid, serials[-1], number, b"x" * 10_000))
+    txn = begin(storage)
+    commit(other, oid, serials[-1], 9, b"x" * 10_000)
+    storage.undo(serials[3], txn)
+    storage.undo(serials[2], txn)
+    end(storage, txn)
+    state = zodb_unpickle(storage.loadBefore(oid, maxtid)[0])
+    assert (state._value, len(state.big)) == (5, 10_000)
+
+
+def test_what_is_packed_meanwhile(client):
+    """Between the question where the data is, and the question for the data."""
+    storage, other = client(), client()
+    oid = storage.new_oid()
+    first = commit(storage, oid, z64, 0)
+    second = commit(storage, oid, first, 1)
+
+    class Spy:
+        def __getattr__(self, name):
+            return getattr(storage._client, name)
+
+        def undo_serials(self, *args):
+            serials = storage._client.undo_serials(*args)
+            other.app.pack(second, [oid])
+            return serials
+
+    storage.app.client = Spy()
+    txn = begin(storage)
+    with pytest.raises(NEOUndoPackError):
+        storage.undo(second, txn)
+    storage.tpc_abort(txn)
+    assert value(other, oid) == 1
+
+
 def test_several_newest_first(counter):
     storage, oid, serials = counter
     tid = undo(storage, *serials[:0:-1])
@@ -206,6 +269,9 @@ def test_unknown_transactions(client):
     with pytest.raises(UndoError) as raised:
         storage.undo(p64(1), txn)
     assert isinstance(raised.value, NEOStorageNotFoundError)
+    for nonsense in b"", b"abc", b"AAAA", b"\xff" * 11:
+        with pytest.raises(UndoError, match="not a transaction"):
+            storage.undo(nonsense, txn)
     storage.tpc_abort(txn)
 
 

@@ -26,12 +26,6 @@ TOPOLOGIES = {
 }
 
 
-class PackableUndoStorage(PackableStorage.PackableUndoStorage):
-    """As it is, but for its clock: nodes have that of the system, not one of the test."""
-
-    testPackUndoLog = PackableStorage.PackableUndoStorage.testPackUndoLog.__wrapped__
-
-
 class UndoStorage(
     TransactionalUndoStorage.TransactionalUndoStorage,
     ConflictResolution.ConflictResolvingTransUndoStorage,
@@ -56,7 +50,7 @@ BASIC = (
 WRAPPED = (
     *BASIC,
     PackableStorage.PackableStorageWithOptionalGC,
-    PackableUndoStorage,
+    PackableStorage.PackableUndoStorage,
     PersistentStorage.PersistentStorage,
     RecoveryStorage.RecoveryStorage,
     UndoStorage,
@@ -76,6 +70,7 @@ WRAPPERS = (
     (cases.Zlib, WRAPPED),
     (cases.Changes, BASIC),
     (cases.Base, BASIC),
+    (cases.FileBase, (RevisionStorage.RevisionStorage,)),
 )
 
 
@@ -83,8 +78,11 @@ def _case(wrapper, suite, topology):
     case = cases.ClusterTestCase
     if suite is RecoveryStorage.RecoveryStorage:
         case = cases.CopyTestCase
+    elif suite is PackableStorage.PackableUndoStorage:
+        case = cases.ClockTestCase
     bases = (case, suite) if wrapper is None else (wrapper, case, suite)
-    left_out = {name: None for name in NEED_GARBAGE_COLLECTION if hasattr(suite, name)}
+    names = (*NEED_GARBAGE_COLLECTION, *getattr(wrapper, "left_out", ()))
+    left_out = {name: None for name in names if hasattr(suite, name)}
     return bases, {**left_out, "topology": TOPOLOGIES[topology], "__module__": __name__}
 
 

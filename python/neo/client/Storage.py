@@ -116,6 +116,12 @@ class Storage(Reading, ConflictResolution.ConflictResolvingStorage, BaseStorage.
         return self.app.new_oid()
 
     def tpc_begin(self, transaction: Any, tid: bytes | None = None, status: str = " ") -> None:
+        """Begins a transaction, with its TID if it was committed elsewhere.
+
+        Such a TID must be after the last one, and no other transaction may be pending in the whole
+        cluster but lower ones of this client: the master ends the connection of a client that does
+        not obey, and with it all transactions of this process.
+        """
         self.app.tpc_begin(self, transaction, tid, status)
 
     def store(
@@ -123,9 +129,21 @@ class Storage(Reading, ConflictResolution.ConflictResolvingStorage, BaseStorage.
     ) -> None:
         self.app.store(oid, serial, data, version, transaction)
 
-    def deleteObject(self, oid: bytes, oldserial: bytes | None, transaction: Any) -> None:
+    def deleteObject(
+        self,
+        oid: bytes,
+        oldserial: bytes | None,
+        transaction: Any,
+        invalidate: bool = True,
+    ) -> None:
+        """Deletes an object: it can not be loaded any more as of this transaction.
+
+        For an object that nobody can reach any more, `invalidate` can be false: other processes
+        are not told, which would cost them more than the deletion when many are collected as
+        garbage. As long as they have the object in memory, it still is there for them.
+        """
         self.app.context(transaction)
-        self.app.deleteObject(oid, oldserial, transaction)
+        self.app.deleteObject(oid, oldserial, transaction, invalidate)
 
     def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, transaction: Any) -> None:
         self.app.checkCurrentSerialInTransaction(oid, serial, transaction)

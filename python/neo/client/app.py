@@ -7,6 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pickle import dumps
 from typing import Any, NamedTuple
 
@@ -104,6 +105,12 @@ class NodeManager:
 
     def getMasterList(self) -> list[Master]:
         return [Master(address) for address in self._client.masters]
+
+
+class PollThread(NamedTuple):
+    """Who reads the sockets while no call does: to know whose process it is."""
+
+    name: str
 
 
 class PartitionTable(NamedTuple):
@@ -240,6 +247,10 @@ class Application:
         return self.client.last_transaction()
 
     @property
+    def poll_thread(self) -> PollThread:
+        return PollThread(self.name)
+
+    @property
     def pt(self) -> PartitionTable:
         while not (geometry := self.client.geometry):
             self.client.connect()
@@ -352,8 +363,17 @@ class Application:
         if conflict:
             self.resolve(context, conflict)
 
-    def deleteObject(self, oid: bytes, serial: bytes | None, transaction: Any) -> None:
-        self.store(oid, serial, None, "", transaction)
+    def deleteObject(
+        self, oid: bytes, serial: bytes | None, transaction: Any, invalidate: bool = True
+    ) -> None:
+        """Unless `invalidate`, other clients are not told: see `Storage.deleteObject`."""
+        context = self.context(transaction)
+        if context.undone:
+            context.undone[oid] = None
+        number = self.number(context)
+        conflict = self.client.delete(number, oid, serial, not invalidate)
+        if conflict:
+            self.resolve(context, conflict)
 
     def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, transaction: Any) -> None:
         context = self.context(transaction)
@@ -449,7 +469,13 @@ class Application:
             oids = list(oids)
             if not oids:
                 return
+        self._check_pack(tid)
         self.client.set_pack(number, tid, oids)
+
+    def _check_pack(self, tid: bytes) -> None:
+        # The master would close the link, for all transactions of this process.
+        if not z64 < tid <= self.last_tid:
+            raise NEOStorageError(f"can not pack at {tid.hex()}, which is after the last TID or 0")
 
     def pack(
         self, tid: bytes, oids: Iterable[bytes] | None = None, wait: bool | None = None
@@ -466,9 +492,7 @@ class Application:
         # An empty list would be sent as an order to pack everything.
         if tid == z64 or oids == []:
             return
-        # The master would close the link, for all transactions of this process.
-        if tid > self.last_tid:
-            raise NEOStorageError(f"can not pack at {tid.hex()}, which is after the last TID")
+        self._check_pack(tid)
         transaction = TransactionMetaData(description=TXN_PACK_DESC)
         self.tpc_begin(None, transaction)
         try:
@@ -481,6 +505,31 @@ class Application:
             self._cache.clear()
 
     # What is made of all that
+
+    def transactionLog(
+        self, start: bytes, stop: bytes, limit: int
+    ) -> tuple[bytes | None, list[dict[str, Any]]]:
+        """The first `limit` transactions between two included TIDs, ascending, and the TID of the
+        last of these, or None."""
+        from .iterators import log
+
+        return log(self, start, stop, limit)
+
+    @property
+    def iterator(self) -> Callable[..., Iterator[Any]]:
+        from .iterators import Transactions
+
+        return partial(Transactions, self)
+
+    def history(self, oid: bytes, size: int = 1, filter: Any = None) -> list[dict[str, Any]]:
+        from .iterators import history
+
+        return history(self, oid, size, filter)
+
+    def undoLog(self, first: int = 0, last: int = -20, filter: Any = None) -> list[dict[str, Any]]:
+        from .undolog import log
+
+        return log(self, first, last, filter)
 
     def undo(self, undone_tid: bytes, transaction: Any) -> tuple[None, list[bytes]]:
         from .undo import undo

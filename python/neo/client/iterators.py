@@ -1,6 +1,7 @@
 """Transactions of the past."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pickle import loads
 from typing import Any
 
@@ -56,7 +57,9 @@ class Transactions:
     of them is iterated.
     """
 
-    def __init__(self, app: Application, start: bytes | None, stop: bytes | None) -> None:
+    def __init__(
+        self, app: Application, start: bytes | None = None, stop: bytes | None = None
+    ) -> None:
         self._iteration = app.past.iterate(start or z64, maxtid if stop is None else stop)
         self._transactions = self._iterate()
 
@@ -83,6 +86,27 @@ def describe(information: Information, tid: bytes) -> Entry:
     entry: Entry = loads(extension) if extension else {}
     entry.update(time=TimeStamp(tid).timeTime(), user_name=user, description=description)
     return entry
+
+
+def log(
+    app: Application, start: bytes, stop: bytes, limit: int
+) -> tuple[bytes | None, list[Entry]]:
+    """See `Application.transactionLog`."""
+    transactions = Transactions(app, start, stop)
+    entries: list[Entry] = [
+        {
+            "time": TimeStamp(transaction.tid).timeTime(),
+            "user_name": transaction.user,
+            "description": transaction.description,
+            "id": transaction.tid,
+            "oids": transaction.oid_list,
+            "packed": transaction.status == "p",
+            "ext": transaction.extension,
+        }
+        for transaction in islice(transactions, max(limit, 0))
+    ]
+    transactions.close()
+    return (entries[-1]["id"] if entries else None), entries
 
 
 def history(app: Application, oid: bytes, size: int, filter: Filter | None) -> list[Entry]:

@@ -1,13 +1,14 @@
 """Undo (spec client.md 8.1)."""
 
 from base64 import b64decode
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from ZODB.POSException import ConflictError, ReadOnlyError, UndoError
 
 from .app import Application, Context
 from .exception import (
-    NEOStorageCreationUndoneError,
     NEOStorageNotFoundError,
     NEOUndoPackError,
     NEOUndoUnknownError,
@@ -16,6 +17,15 @@ from .undolog import last_pack
 
 NOT_FOUND = "Object not found while resolving undo conflict"
 MODIFIED = "Some data were modified by a later transaction"
+
+#: Revisions read at once, at first and at most.
+FIRST, MOST = 32, 1000
+
+#: Bytes of the revisions read at once, if they are as big as the last ones.
+BUDGET = 8 << 20
+
+#: OID, current revision, the one to go back to, whether the undone one is current.
+Serial = tuple[bytes, bytes, bytes | None, bool]
 
 
 def undo(app: Application, transaction_id: bytes, transaction: Any) -> list[bytes]:
@@ -29,7 +39,12 @@ def undo(app: Application, transaction_id: bytes, transaction: Any) -> list[byte
     number = app.number(context)
     undone = transaction_id
     if len(undone) != 8:
-        undone = b64decode(transaction_id + b"\n")
+        try:
+            undone = b64decode(transaction_id + b"\n")
+        except ValueError as error:
+            raise NEOUndoUnknownError(f"not a transaction: {transaction_id!r}") from error
+        if len(undone) != 8:
+            raise NEOUndoUnknownError(f"not a transaction: {transaction_id!r}")
     try:
         oids = app.client.transaction(undone)[4]
     except NEOStorageNotFoundError as error:
@@ -47,10 +62,11 @@ def undo(app: Application, transaction_id: bytes, transaction: Any) -> list[byte
         raise UndoError("non-undoable transaction")
     # As they are in the undone transaction; absent ones have nothing to undo.
     oids = [oid for oid in oids if oid in found]
+    revisions = _revisions(app, (found[oid] for oid in oids))
     for oid in oids:
         _, current, target, is_current = found[oid]
         if is_current:
-            data = None if target is None else _revision(app, oid, target)
+            data = None if target is None else next(revisions)
             conflict = app.client.store(number, oid, current, data, target)
         elif target is None:
             raise UndoError(MODIFIED, oid)
@@ -64,11 +80,18 @@ def undo(app: Application, transaction_id: bytes, transaction: Any) -> list[byte
     return oids
 
 
-def _revision(app: Application, oid: bytes, tid: bytes) -> bytes | None:
-    try:
-        return app.client.load_revision(oid, tid)[0]
-    except NEOStorageCreationUndoneError:
-        return None
+def _revisions(app: Application, serials: Iterable[Serial]) -> Iterator[bytes | None]:
+    """Data to go back to, of the objects that did not change since."""
+    wanted = ((oid, target) for oid, _, target, is_current in serials if is_current and target)
+    length = FIRST
+    while group := list(islice(wanted, length)):
+        try:
+            found = app.past.revisions(group)
+        except NEOStorageNotFoundError as error:
+            raise NEOUndoPackError("what the undo goes back to was packed meanwhile") from error
+        size = sum(len(data or b"") for data in found) // len(found)
+        length = min(max(BUDGET // max(size, 1), 1), MOST)
+        yield from found
 
 
 def _merge(

@@ -51,16 +51,15 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// For an object of an undone transaction: its current revision, the one to go back to if there is
-/// one, and whether the undone one is the current one.
-pub type UndoSerial = (Tid, Option<Tid>, bool);
-
 /// Who must know what other clients commit: ZODB, through its `registerDB`.
 pub trait Publisher: Send + Sync {
-    /// Another client committed (spec client.md 4.2, O3 b).
-    fn invalidate(&self, tid: Tid, oids: &[Oid]);
+    /// Another client committed (spec client.md 4.2, O3 b). False if that failed: then, anything
+    /// may have changed.
+    fn invalidate(&self, tid: Tid, oids: &[Oid]) -> bool;
     /// Anything may have changed (O7).
     fn invalidate_cache(&self);
+    /// The storage is closed: nobody cares any more.
+    fn closed(&self);
 }
 
 impl std::fmt::Debug for dyn Publisher {
@@ -135,7 +134,11 @@ impl Application {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    fn call(&self, request: Request, interrupted: Interrupted<'_>) -> Result<Answer, Error> {
+    pub(crate) fn call(
+        &self,
+        request: Request,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Answer, Error> {
         self.ensure_threads()?;
         self.inner.call(request, interrupted)
     }
@@ -389,55 +392,6 @@ impl Application {
         }
     }
 
-    /// Where the data of an undo comes from, for each object that the undone transaction wrote
-    /// (spec client.md 8.1).
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub fn undo_serials(
-        &self,
-        transaction: TransactionKey,
-        undone_tid: Tid,
-        oids: Vec<Oid>,
-        interrupted: Interrupted<'_>,
-    ) -> Result<Vec<(Oid, UndoSerial)>, Error> {
-        let Answer::Begun(ttid) = self.call(Request::Ttid { transaction }, interrupted)? else {
-            return Err(Error::broken("a begin was answered by something else"));
-        };
-        let ltid = self.last_transaction(interrupted)?.next();
-        let (partitions, _) = self
-            .geometry()
-            .ok_or_else(|| ClientError::MasterLost("the primary master was lost".into()))?;
-        let mut by_partition = std::collections::BTreeMap::<_, Vec<Oid>>::new();
-        for oid in oids {
-            by_partition.entry(oid.partition(partitions)).or_default().push(oid);
-        }
-        let mut serials = Vec::new();
-        for (partition, oids) in by_partition {
-            let packet = Packet::AskObjectUndoSerial { ttid, ltid, undone_tid, oids };
-            // Those may have missed what this transaction wrote.
-            let except = self.inner.engine.lock().client.lost_nodes(transaction);
-            let request = Request::Read { key: u64::from(partition.0), packet, except };
-            let Packet::AnswerObjectUndoSerial { objects } = self.packet(request, interrupted)?
-            else {
-                return Err(Error::broken("AskObjectUndoSerial was answered by something else"));
-            };
-            serials.extend(objects.0);
-        }
-        Ok(serials)
-    }
-
-    /// What a transaction stored for an object; none if that is no data, or not known any more.
-    ///
-    /// # Errors
-    /// [`Error`]
-    pub fn stored(&self, transaction: TransactionKey, oid: Oid) -> Result<Option<Bytes>, Error> {
-        match self.call(Request::Stored { transaction, oid }, &|| false)? {
-            Answer::Stored(data) => Ok(data),
-            _ => Err(Error::broken("a question about a store was answered by something else")),
-        }
-    }
-
     /// Attaches a pack order.
     ///
     /// # Errors
@@ -509,6 +463,8 @@ impl Application {
     pub fn close(&self) {
         self.forget_oids();
         self.inner.loads.with(|loads| loads.cache.clear());
+        let publisher = self.inner.publisher.lock().clone();
+        publisher.iter().for_each(|publisher| publisher.closed());
         let mut engine = self.inner.engine.lock();
         engine.event(Event::Close);
         self.inner.stop_threads(&mut engine);

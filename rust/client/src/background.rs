@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use neo_core::client::api::{Event, Publication};
+use neo_wire::{Oid, Tid};
 use tracing::error;
 
 use crate::application::Inner;
@@ -99,29 +100,41 @@ impl Inner {
         match publication {
             Publication::Foreign { tid, oids } => {
                 self.loads.begin(|loads| loads.begin_foreign(tid, &oids));
-                if let Some(publisher) = publisher {
-                    publisher.invalidate(tid, &oids);
-                }
-                self.loads.end(tid);
+                self.announce(tid, &oids, publisher);
             }
             Publication::Abandoned { tid, records } => {
                 let oids: Vec<_> = records.iter().map(|(oid, _)| *oid).collect();
                 self.loads.begin(|loads| loads.begin_local(tid, records));
-                if let Some(publisher) = publisher {
-                    publisher.invalidate(tid, &oids);
-                }
-                self.loads.end(tid);
+                self.announce(tid, &oids, publisher);
             }
             Publication::Reset { last_tid } => {
                 // Another primary may not know them.
                 *self.oids.lock() = 0..0;
                 let changed = self.loads.begin(|loads| loads.begin_reset(last_tid));
-                if let Some(publisher) = publisher.filter(|_| changed) {
-                    publisher.invalidate_cache();
-                }
-                self.loads.end(last_tid);
+                let publisher = publisher.filter(|_| changed);
+                publisher.iter().for_each(|publisher| publisher.invalidate_cache());
+                self.end_unknown(last_tid, publisher);
             }
         }
+    }
+
+    fn announce(
+        &self,
+        tid: Tid,
+        oids: &[Oid],
+        publisher: Option<&dyn crate::application::Publisher>,
+    ) {
+        let failed = publisher.filter(|publisher| !publisher.invalidate(tid, oids));
+        self.end_unknown(tid, failed);
+    }
+
+    /// Ends a publication about which `publisher`, if there is one, was only told that anything
+    /// may have changed: it does not know at which TID. Who asked for the last TID between that
+    /// and the end forgot everything, then may have loaded what was valid before: so it is told
+    /// again. A sync waits for that.
+    fn end_unknown(&self, tid: Tid, publisher: Option<&dyn crate::application::Publisher>) {
+        self.loads.end(tid);
+        publisher.iter().for_each(|publisher| publisher.invalidate_cache());
     }
 
     /// Ends the threads.

@@ -147,7 +147,7 @@ impl Inner {
     }
 }
 
-fn decode(packet: Packet) -> Result<Result<Fetched, Corrupted>, Error> {
+pub(crate) fn decode(packet: Packet) -> Result<Result<Fetched, Corrupted>, Error> {
     let Packet::AnswerObject {
         serial,
         next_serial,
@@ -177,7 +177,7 @@ fn decode(packet: Packet) -> Result<Result<Fetched, Corrupted>, Error> {
 }
 
 /// The last corrupted answer.
-struct Corrupted {
+pub(crate) struct Corrupted {
     serial: Tid,
     next_serial: Option<Tid>,
     compression: u32,

@@ -46,7 +46,7 @@ pub(crate) fn information(answer: Result<Answer, Error>) -> Result<Information, 
     }
 }
 
-fn packet(answer: Result<Answer, Error>) -> Result<Packet, Error> {
+pub(crate) fn packet(answer: Result<Answer, Error>) -> Result<Packet, Error> {
     match answer? {
         Answer::Packet { packet, .. } => Ok(packet),
         _ => Err(Error::broken("a read was answered by something else")),

@@ -18,6 +18,7 @@ mod prefetch;
 pub mod records;
 mod socket;
 mod sync;
+mod undo;
 mod wait;
 
 pub use application::{Application, Options, Publisher};
@@ -28,4 +29,5 @@ pub use iteration::{Revision, Transaction, Transactions};
 pub use load::Record;
 pub use neo_core::client::api::{Conflict, Content, Metadata, TransactionKey, Write};
 pub use pipeline::{Past, Started};
+pub use undo::UndoSerial;
 pub use wait::Interrupted;

@@ -24,6 +24,8 @@ pub enum Content {
     },
     /// No data any more: deletion or undone creation.
     Deleted,
+    /// The same, of what nobody reads any more: other clients are not told.
+    Garbage,
     /// Not changed, only required to be current.
     Checked,
 }
@@ -137,6 +139,15 @@ pub enum Request {
         /// Cells that gave a corrupted answer already.
         except: Vec<NodeId>,
     },
+    /// The same, of a node that missed nothing of what a transaction wrote.
+    TransactionRead {
+        /// This transaction.
+        transaction: TransactionKey,
+        /// What chooses the partition.
+        key: u64,
+        /// The request.
+        packet: Packet,
+    },
     /// Ask something of the master, that can be asked again if its link breaks.
     Master {
         /// A request that the master answers.
@@ -172,6 +183,17 @@ pub struct Conflict {
     pub unpublished: bool,
 }
 
+/// What a transaction stored for an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stored {
+    /// This record.
+    Data(Bytes),
+    /// A record that was too big to be kept: storages have it.
+    Dropped,
+    /// No data, or nothing at all.
+    Nothing,
+}
+
 /// What a call returns.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {
@@ -179,8 +201,8 @@ pub enum Answer {
     Done,
     /// A transaction began.
     Begun(Ttid),
-    /// What was stored: none if it is no data, or not known any more.
-    Stored(Option<Bytes>),
+    /// What was stored.
+    Stored(Stored),
     /// Resolve this, then ask again.
     Conflict(Box<Conflict>),
     /// Voted; the objects whose conflicts were resolved.

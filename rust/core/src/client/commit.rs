@@ -132,12 +132,6 @@ impl Client {
         self.answer(call, result, cx);
     }
 
-    /// Nodes that a transaction lost: they may have missed what it wrote.
-    #[must_use]
-    pub fn lost_nodes(&self, key: TransactionKey) -> Vec<NodeId> {
-        self.transactions.get(&key).map(|t| t.lost_nodes().collect()).unwrap_or_default()
-    }
-
     /// The application wants its transaction voted.
     pub(super) fn vote(
         &mut self,
@@ -350,18 +344,20 @@ impl Client {
         let np = self.table.partitions();
         let Some(transaction) = self.transactions.get_mut(&key) else { return };
         let Some(ttid) = transaction.ttid else { return };
-        let is_check = |content: &DoneContent| matches!(content, DoneContent::Checked);
-        let done = &transaction.done;
-        let (checked, written): (Vec<_>, Vec<_>) = transaction
-            .oids()
-            .into_iter()
-            .partition(|oid| done.get(oid).is_some_and(|done| is_check(&done.content)));
-        let checked: BTreeSet<_> = checked.into_iter().map(|oid| oid.partition(np)).collect();
-        // Deleted objects are among the others, so that every client learns about them.
+        let (mut checked, mut deleted) = (BTreeSet::new(), BTreeSet::new());
+        let mut written = Vec::new();
+        for oid in transaction.oids() {
+            match transaction.done.get(&oid).map(|done| &done.content) {
+                Some(DoneContent::Checked) => drop(checked.insert(oid.partition(np))),
+                Some(DoneContent::Garbage) => drop(deleted.insert(oid.partition(np))),
+                // Other deleted objects too, so that every client learns about them.
+                _ => written.push(oid),
+            }
+        }
         let packet = Packet::AskFinishTransaction {
             ttid,
             oids: written,
-            deleted: Vec::new(),
+            deleted: deleted.into_iter().collect(),
             checked: checked.into_iter().collect(),
             pack: transaction.pack.clone(),
         };

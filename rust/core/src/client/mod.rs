@@ -249,6 +249,9 @@ impl Client {
             Request::Read { key, packet, except } => {
                 self.start_read(Caller::Application(call), key, packet, except, cx);
             }
+            Request::TransactionRead { transaction, key, packet } => {
+                self.transaction_read(call, transaction, (key, packet), cx);
+            }
             Request::Master { ref packet } => {
                 let packet = packet.clone();
                 self.ask_master(packet, Asked::Call(call, Box::new(request)), cx);

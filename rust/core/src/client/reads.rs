@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use neo_wire::{ErrorCode, NodeId, Packet};
 
-use super::api::{Answer, ClientError};
+use super::api::{Answer, CallId, ClientError, TransactionKey};
 use super::{Asked, Caller, Client, Context};
 
 /// A read in progress.
@@ -13,9 +13,13 @@ pub(super) struct Read {
     caller: Caller,
     key: u64,
     packet: Packet,
+    /// Those that lack something of this transaction are not asked.
+    transaction: Option<TransactionKey>,
     except: Vec<NodeId>,
     cells: VecDeque<NodeId>,
     total: usize,
+    /// How many of them can be asked.
+    eligible: usize,
     failed: usize,
 }
 
@@ -46,12 +50,61 @@ impl Client {
         except: Vec<NodeId>,
         cx: &mut Context<'_>,
     ) {
+        let read = Read {
+            caller,
+            key,
+            packet,
+            transaction: None,
+            failed: except.len(),
+            except,
+            cells: VecDeque::new(),
+            total: 0,
+            eligible: 0,
+        };
+        self.begin_read(read, cx);
+    }
+
+    /// Starts a read that a transaction needs.
+    pub(super) fn transaction_read(
+        &mut self,
+        call: CallId,
+        key: TransactionKey,
+        (place, packet): (u64, Packet),
+        cx: &mut Context<'_>,
+    ) {
+        let refusal = match self.transactions.get(&key) {
+            None => Some(ClientError::UnknownTransaction),
+            Some(transaction) => transaction.error.clone(),
+        };
+        if let Some(error) = refusal {
+            self.answer(call, Err(error), cx);
+            return;
+        }
+        let read = Read {
+            caller: Caller::Application(call),
+            key: place,
+            packet,
+            transaction: Some(key),
+            failed: 0,
+            except: Vec::new(),
+            cells: VecDeque::new(),
+            total: 0,
+            eligible: 0,
+        };
+        self.begin_read(read, cx);
+    }
+
+    fn begin_read(&mut self, read: Read, cx: &mut Context<'_>) {
         self.next_read += 1;
         let id = ReadId(self.next_read);
-        let cells = VecDeque::new();
-        let read = Read { caller, key, packet, failed: except.len(), except, cells, total: 0 };
         self.reads.insert(id, read);
         self.restart_read(id, cx);
+    }
+
+    /// Whether a node can be asked: the transaction may lose it while the read goes on.
+    fn is_eligible(&self, read: &Read, nid: NodeId) -> bool {
+        let transaction = read.transaction.and_then(|key| self.transactions.get(&key));
+        !read.except.contains(&nid) && transaction.is_none_or(|t| !t.has_lost(nid))
     }
 
     /// Looks at the cells again.
@@ -61,25 +114,35 @@ impl Client {
         };
         let partition = self.table.partition(read.key);
         let cells = self.readable_cells(partition, cx.now.monotonic_ms);
-        let Some(read) = self.reads.get_mut(&id) else {
-            return;
-        };
-        read.total = cells.len();
-        read.cells = cells.into_iter().filter(|nid| !read.except.contains(nid)).collect();
+        let Some(read) = self.reads.get(&id) else { return };
+        let total = cells.len();
+        let cells: VecDeque<_> =
+            cells.into_iter().filter(|nid| self.is_eligible(read, *nid)).collect();
+        if let Some(read) = self.reads.get_mut(&id) {
+            read.total = total;
+            read.eligible = cells.len();
+            read.cells = cells;
+        }
         self.next_cell(id, cx);
     }
 
     fn next_cell(&mut self, id: ReadId, cx: &mut Context<'_>) {
-        let Some(read) = self.reads.get_mut(&id) else {
+        let mut next = None;
+        while next.is_none()
+            && let Some(nid) = self.reads.get_mut(&id).and_then(|read| read.cells.pop_front())
+        {
+            next = self.reads.get(&id).filter(|read| self.is_eligible(read, nid)).map(|_| nid);
+        }
+        let Some(read) = self.reads.get(&id) else {
             return;
         };
-        if let Some(nid) = read.cells.pop_front() {
+        if let Some(nid) = next {
             let packet = read.packet.clone();
             self.ask_storage(nid, packet, Asked::Read(id, nid), cx);
         } else if self.table.is_empty() {
             let error = ClientError::MasterLost("the primary master was lost".into());
             self.end_read(id, Err(error), cx);
-        } else if read.failed > read.total || !read.except.is_empty() {
+        } else if read.failed > read.total || (read.eligible == 0 && read.total > 0) {
             let error = ClientError::Disconnected("no storage available".into());
             self.end_read(id, Err(error), cx);
         } else {

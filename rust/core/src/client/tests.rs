@@ -17,7 +17,7 @@ use neo_wire::{
     Cell, CellState, Digest, ErrorCode, Message, NodeState, NodeType, Ptid, RowList, Ttid,
 };
 
-use super::api::{Conflict, Content, Metadata, Publication, Write};
+use super::api::{Conflict, Content, Metadata, Publication, Stored, Write};
 use super::*;
 
 const UP: CellState = CellState::UpToDate;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use neo_wire::{NodeId, Oid, PackRequest, Partition, Tid, Ttid};
 
-use super::api::{CallId, ClientError, Conflict, Content, Metadata, Write};
+use super::api::{CallId, ClientError, Conflict, Content, Metadata, Stored, Write};
 
 /// A write that some nodes have not answered yet.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub enum DoneContent {
     Data(Option<Bytes>),
     /// No data.
     Deleted,
+    /// The same, and other clients are not told.
+    Garbage,
     /// Only checked.
     Checked,
 }
@@ -212,6 +214,7 @@ impl Transaction {
             }
             Content::Data { .. } => DoneContent::Data(None),
             Content::Deleted => DoneContent::Deleted,
+            Content::Garbage => DoneContent::Garbage,
             Content::Checked => DoneContent::Checked,
         };
         self.done.insert(oid, Done { base: write.base, content });
@@ -288,6 +291,12 @@ impl Transaction {
         self.nodes.iter().filter(|(_, live)| **live).map(|(nid, _)| *nid)
     }
 
+    /// Whether a node may have missed some of what it wrote.
+    #[must_use]
+    pub fn has_lost(&self, nid: NodeId) -> bool {
+        self.nodes.get(&nid) == Some(&false)
+    }
+
     /// Nodes that were lost.
     pub fn lost_nodes(&self) -> impl Iterator<Item = NodeId> {
         self.nodes.iter().filter(|(_, live)| !**live).map(|(nid, _)| *nid)
@@ -307,18 +316,19 @@ impl Transaction {
         self.orders.len() + usize::from(!self.orders.contains_key(&oid))
     }
 
-    /// What it stored for an object, if that is data and still there.
+    /// What it stored for an object.
     #[must_use]
-    pub fn stored(&self, oid: Oid) -> Option<Bytes> {
+    pub fn stored(&self, oid: Oid) -> Stored {
         if let Some(pending) = self.pending.get(&oid) {
             return match &pending.write.content {
-                Content::Data { record, .. } => Some(record.clone()),
-                _ => None,
+                Content::Data { record, .. } => Stored::Data(record.clone()),
+                _ => Stored::Nothing,
             };
         }
-        match &self.done.get(&oid)?.content {
-            DoneContent::Data(data) => data.clone(),
-            _ => None,
+        match self.done.get(&oid).map(|done| &done.content) {
+            Some(DoneContent::Data(Some(record))) => Stored::Data(record.clone()),
+            Some(DoneContent::Data(None)) => Stored::Dropped,
+            _ => Stored::Nothing,
         }
     }
 
@@ -329,7 +339,7 @@ impl Transaction {
         done.into_iter()
             .filter_map(|(oid, done)| match done.content {
                 DoneContent::Data(data) => Some((oid, data)),
-                DoneContent::Deleted => Some((oid, None)),
+                DoneContent::Deleted | DoneContent::Garbage => Some((oid, None)),
                 DoneContent::Checked => None,
             })
             .collect()

@@ -251,6 +251,7 @@ impl Client {
                 Content::Data { stored, record }
             }
             (Some(DoneContent::Deleted), _) => Content::Deleted,
+            (Some(DoneContent::Garbage), _) => Content::Garbage,
             (Some(DoneContent::Data(None)), None) | (None, _) => {
                 let text = format!("the data of {oid} can not be resolved any more");
                 transaction.error.get_or_insert(ClientError::Storage(text));
@@ -330,7 +331,7 @@ fn write_packet(write: &Write, ttid: Ttid) -> Packet {
             data_serial,
             ttid,
         },
-        Content::Deleted => Packet::AskStoreObject {
+        Content::Deleted | Content::Garbage => Packet::AskStoreObject {
             oid,
             serial,
             compression: 0,

@@ -201,6 +201,11 @@ impl Storage {
     fn client_read(&mut self, to: Requester, packet: Packet, cx: &mut Context<'_>) {
         match packet {
             Packet::AskFinalTID { ttid } => self.read(to, ReadRequest::FinalTid(ttid), cx),
+            Packet::AskObject { oid, at: Some(ttid), before: Some(again) }
+                if ttid == again && self.own_store(to, oid, ttid).is_some() =>
+            {
+                self.ask_own_store(to, oid, ttid, cx);
+            }
             Packet::AskObject { oid, at, before } => {
                 self.read(to, ReadRequest::Object { oid, at, before }, cx);
             }

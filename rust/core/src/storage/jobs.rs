@@ -72,6 +72,8 @@ pub(super) enum Asked {
     OidsFrom,
     /// Data of a store whose lock was lost: its base and the conflicting revision.
     Spilled(Tid, Tid),
+    /// Data of a store, for its own client: the object and the TTID.
+    OwnSpilled(neo_wire::Oid, Tid),
 }
 
 impl Storage {

@@ -1,11 +1,13 @@
 //! Reads for clients (spec storage.md 12).
 
+use neo_wire::packet::StoredData;
 use neo_wire::{Digest, ErrorCode, Oid, Packet, Partition, Tid, Ttid};
 
 use super::jobs::{Asked, Job};
 use super::queues::{DelayedRead, Requester};
+use super::transaction::Voted;
 use super::{Context, Storage};
-use crate::database::{Answer, Loaded, ObjectRevision, Query, Revision};
+use crate::database::{Answer, Loaded, ObjectRevision, Payload, Query, Revision};
 
 /// A read that may have to wait for a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,6 +217,7 @@ impl Storage {
                 self.give_back_data(to, (base, conflict), data, cx);
                 return;
             }
+            (Asked::OwnSpilled(oid, ttid), Answer::Spilled(data)) => own_packet(oid, ttid, data),
             (asked, answer) => {
                 debug_assert!(false, "{answer:?} for {asked:?}");
                 return;
@@ -223,9 +226,56 @@ impl Storage {
         self.reply(to, packet, cx);
     }
 
+    /// What a transaction that is not voted yet stored for an object, if its client asks.
+    pub(super) fn own_store(&self, to: Requester, oid: Oid, ttid: Tid) -> Option<&Payload> {
+        let transaction = self.transactions.get(&Ttid(ttid.0))?;
+        let is_own = transaction.connection == to.connection && transaction.voted == Voted::No;
+        transaction.stores.get(&oid).filter(|_| is_own).map(|store| &store.payload)
+    }
+
+    /// A client asks back what it stored and could not keep. It says so by giving its TTID twice,
+    /// which no read of committed revisions does. The Python NEO only knows these.
+    pub(super) fn ask_own_store(
+        &mut self,
+        to: Requester,
+        oid: Oid,
+        ttid: Tid,
+        cx: &mut Context<'_>,
+    ) {
+        match self.own_store(to, oid, ttid) {
+            Some(Payload::Data(data)) => {
+                let packet = own_packet(oid, ttid, Some(data.clone()));
+                self.reply(to, packet, cx);
+            }
+            Some(Payload::Spilled(id)) => {
+                let query = Query::Spilled(*id);
+                self.ask_read(query, Job::Read(to, None, Asked::OwnSpilled(oid, ttid)), cx);
+            }
+            Some(Payload::Nothing) | None => {
+                self.reply_error(to, ErrorCode::OidNotFound, &oid.to_string(), cx);
+            }
+        }
+    }
+
     fn is_visible(&self, to: Requester, tid: Tid) -> bool {
         let read_only = self.peers.get(&to.connection).is_some_and(|peer| peer.read_only);
         self.backup_tid.filter(|_| read_only).is_none_or(|limit| tid <= limit)
+    }
+}
+
+fn own_packet(oid: Oid, ttid: Tid, data: Option<StoredData>) -> Packet {
+    match data {
+        Some(StoredData { compression, checksum, data }) => Packet::AnswerObject {
+            oid,
+            serial: ttid,
+            next_serial: None,
+            compression: Some(compression),
+            checksum,
+            data,
+            data_serial: None,
+        },
+        // It was aborted meanwhile.
+        None => Packet::error(ErrorCode::OidNotFound, oid.to_string()),
     }
 }
 

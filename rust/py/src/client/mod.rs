@@ -75,6 +75,18 @@ impl Client {
         self.slot.with(py, f).ok_or_else(lost)
     }
 
+    fn write<'py>(
+        &self,
+        py: Python<'py>,
+        transaction: u64,
+        write: Write,
+    ) -> PyResult<Option<PyConflict<'py>>> {
+        let application = self.application(py)?;
+        let key = TransactionKey(transaction);
+        let conflict = call(py, |interrupted| application.write(key, write, interrupted))?;
+        Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
+    }
+
     /// A record, from the cache without releasing the GIL if possible.
     fn record(
         &self,
@@ -98,7 +110,7 @@ fn conflict_to_python(py: Python<'_>, conflict: Conflict) -> PyConflict<'_> {
     let Conflict { oid, content, base, committed, unpublished } = conflict;
     let (data, checked) = match content {
         Content::Data { record, .. } => (Some(PyBytes::new(py, &record)), false),
-        Content::Deleted => (None, false),
+        Content::Deleted | Content::Garbage => (None, false),
         Content::Checked => (None, true),
     };
     (oid.into(), data, checked, base.into(), committed.into(), unpublished)
@@ -181,7 +193,8 @@ impl Client {
     /// Who is told about the commits of others: has `invalidate` and `invalidateCache`.
     fn register(&self, py: Python<'_>, wrapper: Option<Py<PyAny>>) -> PyResult<()> {
         let application = self.application(py)?;
-        let publisher = wrapper.map(|wrapper| Arc::new(Wrapper(wrapper)) as Arc<dyn Publisher>);
+        let publisher =
+            wrapper.map(|wrapper| Arc::new(Wrapper::new(wrapper)) as Arc<dyn Publisher>);
         py.detach(|| application.set_publisher(publisher));
         Ok(())
     }
@@ -310,6 +323,21 @@ impl Client {
         Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
     }
 
+    /// Deletes an object. If it is `garbage`, which nobody reads any more, other clients are not
+    /// told. Returns a conflict, that can not be resolved.
+    fn delete<'py>(
+        &self,
+        py: Python<'py>,
+        transaction: u64,
+        oid: Id,
+        base: Option<Id>,
+        garbage: bool,
+    ) -> PyResult<Option<PyConflict<'py>>> {
+        let content = if garbage { Content::Garbage } else { Content::Deleted };
+        let (oid, base) = (oid.oid(), base.map_or(Tid::ZERO, Id::tid));
+        self.write(py, transaction, Write { oid, base, content, data_serial: None })
+    }
+
     /// Requires that a revision is the current one.
     fn check<'py>(
         &self,
@@ -318,13 +346,12 @@ impl Client {
         oid: Id,
         serial: Id,
     ) -> PyResult<Option<PyConflict<'py>>> {
-        let application = self.application(py)?;
         let (oid, base) = (oid.oid(), serial.tid());
-        let write = Write { oid, base, content: Content::Checked, data_serial: None };
-        let conflict = call(py, |interrupted| {
-            application.write(TransactionKey(transaction), write, interrupted)
-        })?;
-        Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
+        self.write(
+            py,
+            transaction,
+            Write { oid, base, content: Content::Checked, data_serial: None },
+        )
     }
 
     /// Waits until everything is stored. Returns a conflict to resolve before.
@@ -335,7 +362,7 @@ impl Client {
         Ok(conflict.map(|conflict| conflict_to_python(py, conflict)))
     }
 
-    /// What a transaction stored for an object; None if that is no data, or not known any more.
+    /// What a transaction stored for an object; None if that is no data.
     fn stored<'py>(
         &self,
         py: Python<'py>,
@@ -343,7 +370,8 @@ impl Client {
         oid: Id,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let application = self.application(py)?;
-        let data = call(py, |_| application.stored(TransactionKey(transaction), oid.oid()))?;
+        let key = TransactionKey(transaction);
+        let data = call(py, |interrupted| application.stored(key, oid.oid(), interrupted))?;
         Ok(data.map(|data| PyBytes::new(py, &data)))
     }
 

@@ -67,6 +67,19 @@ impl Past {
         Ok(tids.into_iter().map(|tids| tids.into_iter().map(Id::from).collect()).collect())
     }
 
+    /// Data of revisions, or None where that is no data.
+    fn revisions<'py>(
+        &self,
+        py: Python<'py>,
+        revisions: Vec<(Id, Id)>,
+    ) -> PyResult<Vec<Option<Bound<'py, PyBytes>>>> {
+        let application = self.application(py)?;
+        let wanted: Vec<_> =
+            revisions.into_iter().map(|(oid, tid)| (oid.oid(), tid.tid())).collect();
+        let found = call(py, |interrupted| application.revisions(&wanted, interrupted))?;
+        Ok(found.into_iter().map(|data| data.map(|data| PyBytes::new(py, &data))).collect())
+    }
+
     /// Some OIDs from `first` on that exist as of a TID, ascending, and the one to go on with, or
     /// None at the end.
     fn oids(

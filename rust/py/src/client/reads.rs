@@ -44,7 +44,7 @@ pub(super) fn information<'py>(
 pub(super) type UndoSerial = (Id, Id, Option<Id>, bool);
 
 pub(super) fn undo_serial_to_python(
-    (oid, (current, undo, is_current)): (Oid, neo_client::application::UndoSerial),
+    (oid, (current, undo, is_current)): (Oid, neo_client::UndoSerial),
 ) -> UndoSerial {
     (oid.into(), current.into(), undo.map(Id::from), is_current)
 }

@@ -130,6 +130,35 @@ fn deleted_objects_are_invalidated_like_others() {
 }
 
 #[test]
+fn garbage_only_tells_the_master_where_it_was() {
+    let mut bed = Bed::begun(&[&[(1, UP)], &[(1, UP)]]);
+    for (oid, content) in [(1, Content::Garbage), (3, Content::Garbage), (0, Content::Deleted)] {
+        let ids = bed.write_to(&[1], write(oid, 50, content));
+        bed.answer(bed.storage(1), ids[0], stored(None));
+    }
+    // The last store of an object wins.
+    for (oid, content) in [(5, Content::Garbage), (5, Content::Deleted)] {
+        let ids = bed.write_to(&[1], write(oid, 50, content));
+        bed.answer(bed.storage(1), ids[0], stored(None));
+    }
+    bed.voted_by_s1();
+    let call = bed.call(finish());
+    let packet = Packet::AskFinishTransaction {
+        ttid: TTID,
+        oids: vec![Oid(0), Oid(5)],
+        deleted: vec![neo_wire::Partition(1)],
+        checked: vec![],
+        pack: None,
+    };
+    let master = bed.master();
+    let msg_id = bed.expect(master, &packet);
+    bed.answer(master, msg_id, Packet::AnswerTransactionFinished { ttid: TTID, tid: Tid(102) });
+    // This process does not serve them any more.
+    let records = [0, 1, 3, 5].map(|oid| (Oid(oid), None)).to_vec();
+    assert_eq!(bed.result(call), Ok(Answer::Finished { tid: Tid(102), records }));
+}
+
+#[test]
 fn a_refused_vote_leaves_the_transaction_to_be_aborted() {
     let mut bed = Bed::begun(ALONE);
     bed.stored_on_s1();

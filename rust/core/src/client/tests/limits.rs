@@ -151,11 +151,18 @@ fn what_was_stored_is_known() {
     let mut bed = Bed::begun(&[&[(1, UP)]]);
     let known = |bed: &mut Bed, oid| bed.run(Request::Stored { transaction: T, oid: Oid(oid) });
     let msg_ids = bed.write_to(&[1], write(1, 0, data(b"x")));
-    let stored_x = Ok(Answer::Stored(Some(Bytes::from_static(b"x"))));
+    let stored_x = Ok(Answer::Stored(Stored::Data(Bytes::from_static(b"x"))));
     assert_eq!(known(&mut bed, 1), stored_x);
     bed.answer(bed.storage(1), msg_ids[0], stored(None));
     assert_eq!(known(&mut bed, 1), stored_x);
-    assert_eq!(known(&mut bed, 2), Ok(Answer::Stored(None)));
+    assert_eq!(known(&mut bed, 2), Ok(Answer::Stored(Stored::Nothing)));
     bed.write_to(&[1], write(2, 0, Content::Deleted));
-    assert_eq!(known(&mut bed, 2), Ok(Answer::Stored(None)));
+    assert_eq!(known(&mut bed, 2), Ok(Answer::Stored(Stored::Nothing)));
+    // Beyond what is kept of a transaction, storages know.
+    for oid in [3, 4] {
+        let msg_ids = bed.write_to(&[1], write(oid, 0, data(&[0; 600])));
+        bed.answer(bed.storage(1), msg_ids[0], stored(None));
+    }
+    assert_eq!(known(&mut bed, 4), Ok(Answer::Stored(Stored::Dropped)));
+    assert_eq!(known(&mut bed, 1), stored_x);
 }

@@ -284,6 +284,45 @@ fn cells_that_gave_wrong_data_are_left_out() {
 }
 
 #[test]
+fn nodes_that_missed_something_of_a_transaction_are_not_asked_for_it() {
+    let Request::Read { key, packet, .. } = read() else { unreachable!() };
+    let request = || Request::TransactionRead { transaction: T, key, packet: packet.clone() };
+    let mut bed = Bed::begun(&[&[(1, UP), (2, UP)]]);
+    bed.write_to(&[1, 2], write(0, 50, data(b"x")));
+    bed.lose(bed.storage(1));
+    for _ in 0..10 {
+        let call = bed.call(request());
+        let (number, msg_id) = chosen(&mut bed);
+        assert_eq!(number, 2);
+        bed.answer(bed.storage(2), msg_id, found());
+        assert!(bed.result(call).is_ok());
+    }
+    // A cell that is not readable is asked again once the master has told what it knows.
+    let call = bed.call(request());
+    let (_, msg_id) = chosen(&mut bed);
+    bed.answer_error(bed.storage(2), msg_id, ErrorCode::NonReadableCell);
+    let master = bed.master();
+    let msg_id = bed.expect(master, &Packet::Ping {});
+    bed.answer(master, msg_id, Packet::Pong {});
+    let (number, msg_id) = chosen(&mut bed);
+    assert_eq!(number, 2);
+    bed.answer(bed.storage(2), msg_id, found());
+    assert!(bed.result(call).is_ok());
+    // The last one is lost while it is asked: it can not be asked again.
+    let call = bed.call(request());
+    bed.lose(bed.storage(2));
+    while bed.waits(call) {
+        let msg_id = bed.expect(master, &Packet::Ping {});
+        bed.answer(master, msg_id, Packet::Pong {});
+    }
+    let error = ClientError::Disconnected("no storage available".into());
+    assert_eq!(bed.result(call), Err(error.clone()));
+    assert_eq!(bed.run(request()), Err(error));
+    bed.input(Input::Own(Event::Abort { transaction: T }));
+    assert_eq!(bed.run(request()), Err(ClientError::UnknownTransaction));
+}
+
+#[test]
 fn a_cancelled_read_is_forgotten() {
     let mut bed = two();
     let call = bed.call(read());

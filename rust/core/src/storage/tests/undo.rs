@@ -1,6 +1,7 @@
 //! Undo: the revision it goes back to (spec storage.md 7.2, 12.6).
 
 use neo_wire::Map;
+use neo_wire::packet::StoredData;
 
 use super::super::undo::{NotInSnapshot, undo_serial};
 use super::*;
@@ -155,5 +156,76 @@ fn undo_serial_row_by_row() {
     ] {
         let found = undo_serial(revisions, undone, ltid, own);
         assert_eq!(found, expected, "{revisions:?} {undone} {ltid} {own:?}");
+    }
+}
+
+fn own(ttid: Ttid, oid: Oid) -> Packet {
+    Packet::AskObject { oid, at: Some(ttid.as_tid()), before: Some(ttid.as_tid()) }
+}
+
+fn kept(ttid: Ttid, data: &'static [u8]) -> Packet {
+    Packet::AnswerObject {
+        oid: OID,
+        serial: ttid.as_tid(),
+        next_serial: None,
+        compression: Some(0),
+        checksum: Digest::of(data),
+        data: Bytes::from_static(data),
+        data_serial: None,
+    }
+}
+
+#[test]
+fn a_client_gets_back_what_it_stored() {
+    let (mut bed, client) = Bed::simple();
+    let ttid = Ttid(10);
+    bed.tell(client, store(ttid, OID, Tid(5), b"first"));
+    bed.answer_last(OID, Some(Tid(5)));
+    bed.sent(client);
+    bed.ask(client, store(ttid, OID, Tid(5), b"second"));
+    assert_eq!(bed.ask(client, own(ttid, OID)), [kept(ttid, b"second")]);
+    // What it did not store, what others ask, and what usual reads ask, is what is committed.
+    let other = bed.client(2);
+    let usual = Packet::AskObject { oid: OID, at: Some(ttid.as_tid()), before: None };
+    for (link, packet, oid) in [
+        (other, own(ttid, OID), OID),
+        (client, own(ttid, Oid(8)), Oid(8)),
+        (client, own(Ttid(12), OID), OID),
+        (client, usual, OID),
+    ] {
+        let Packet::AskObject { at: Some(tid), .. } = packet else { unreachable!() };
+        let msg_id = bed.tell(link, packet);
+        let query = Query::Load { oid, revision: database::Revision::At(tid) };
+        bed.answer(&query, Answer::Loaded(database::Loaded::NoRevision));
+        let none = error(ErrorCode::OidNotFound, &oid.to_string());
+        assert_eq!(bed.answers(link), [(msg_id, none)]);
+    }
+}
+
+#[test]
+fn a_client_gets_back_what_its_storage_did_not_keep_in_memory_either() {
+    let (mut bed, client) = Bed::simple();
+    let ttid = Ttid(10);
+    let id = database::DataId(77);
+    bed.tell(client, store(ttid, OID, Tid(5), &[0; 1001]));
+    bed.answer_last(OID, Some(Tid(5)));
+    let (ticket, _) = bed.writes.pop_front().unwrap();
+    let results = vec![Ok(JobOutput::Spilled(id))];
+    bed.input(Input::Own(Event::Written { ticket, results }));
+    bed.sent(client);
+    for there in [true, false] {
+        let data = StoredData {
+            compression: 0,
+            checksum: Digest::of(&[0; 1001]),
+            data: Bytes::from_static(&[0; 1001]),
+        };
+        let msg_id = bed.tell(client, own(ttid, OID));
+        bed.answer(&Query::Spilled(id), Answer::Spilled(there.then_some(data)));
+        let expected = if there {
+            kept(ttid, &[0; 1001])
+        } else {
+            error(ErrorCode::OidNotFound, &OID.to_string())
+        };
+        assert_eq!(bed.answers(client), [(msg_id, expected)]);
     }
 }

@@ -122,9 +122,9 @@ impl ClientHost {
         // As the library does, which first looks whether there is something newer.
         let ltid = self.loads.last_tid().unwrap_or_default().next();
         let packet = Packet::AskObjectUndoSerial { ttid, ltid, undone_tid, oids };
-        let except = self.core.as_ref().map(|core| core.lost_nodes(key)).unwrap_or_default();
         self.threads[i].step = Step::Undoing(Undoing::Serials);
-        self.call(i, Request::Read { key: u64::from(partition.0), packet, except }, turn);
+        let place = u64::from(partition.0);
+        self.call(i, Request::TransactionRead { transaction: key, key: place, packet }, turn);
     }
 
     fn next_revision(&mut self, i: usize, turn: &mut Turn<'_>) {
