@@ -82,3 +82,29 @@ def test_a_poll_between_the_invalidation_and_the_last_tid(reason, cluster):
     connection.close()
     db.close()
     other.close()
+
+
+def test_a_poll_that_asked_for_the_last_tid_before_the_master_was_lost(cluster):
+    """It knows the new one nevertheless, since it forgets everything once only."""
+    storage = cluster.open()
+    db, other = DB(storage), DB(cluster.open())
+    with db.transaction() as connection:
+        connection.root()["x"] = PersistentMapping(number=1)
+    connection = db.open(TransactionManager())
+    before = storage.lastTransaction()
+    cluster.kill("m1")
+    cluster.start_node("m1")
+    cluster.wait_state("RUNNING")
+    with other.transaction() as changing:
+        changing.root()["x"]["number"] = 2
+    storage.sync()
+    assert storage.lastTransaction() > before
+    storage.lastTransaction = lambda: before
+    connection.newTransaction(None, False)
+    del storage.lastTransaction
+    assert connection.root()["x"]["number"] == 2
+    connection.newTransaction(None, False)
+    assert connection.root()["x"]["number"] == 2
+    connection.close()
+    db.close()
+    other.close()

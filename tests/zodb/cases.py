@@ -107,7 +107,8 @@ class Hex:
 
     def _new_storage_client(self):
         # HexStorage is not made for servers: it tells what others commit with one argument more
-        # than MVCCAdapter takes, so that everything is invalidated each time.
+        # than MVCCAdapter takes. Everything is invalidated each time, and connections do not know
+        # as of which TID.
         raise NotImplementedError
 
 

@@ -112,7 +112,11 @@ impl Inner {
                 *self.oids.lock() = 0..0;
                 let changed = self.loads.begin(|loads| loads.begin_reset(last_tid));
                 let publisher = publisher.filter(|_| changed);
-                publisher.iter().for_each(|publisher| publisher.invalidate_cache());
+                if let Some(publisher) = publisher {
+                    publisher.invalidate_cache();
+                    // Also to who asked for the last TID before, and did not forget anything yet.
+                    publisher.invalidate(last_tid, &[]);
+                }
                 self.end_unknown(last_tid, publisher);
             }
         }
