@@ -144,6 +144,8 @@ def test_a_node_that_does_not_pack_catches_up_without_that_option(cluster):
     storage.app.pack(tids[1], oids[::5])
     storage.app.pack(tids[1])
     storage.close()
+    # A master that ends last may find that one of them is out of date.
+    cluster.stop("m1")
     cluster.stop()
     one, two = map(len, records(cluster))
     assert (one, two) == (2 * OBJECTS, 3 * OBJECTS)
