@@ -313,11 +313,10 @@ impl Master {
         }
         info!(?truncation, "leaving operation");
         self.highest_ptid = self.highest_ptid.max(self.table.ptid());
-        // A storage that is away may have recorded that others miss commits: alone with another
-        // master, it would begin another history, without what they commit in the meantime.
-        if self.known_masters().len() > 1 {
-            self.commit_ptid = self.commit_ptid.max(self.table.ptid());
-        }
+        // A storage that is away may have recorded that others miss commits: alone with a master
+        // that knows nothing, another one or this one once it was restarted, it would begin another
+        // history, without what they commit in the meantime.
+        self.commit_ptid = self.commit_ptid.max(self.table.ptid());
         // A new database that nothing was committed to may be on some storages, or on none: it is
         // not made again with less of them than were asked for.
         let is_known = self.least_ptid.is_some();
