@@ -333,18 +333,35 @@ fn contradictory_truncations_wait_for_an_operator() {
     assert_eq!(bench.state(), ClusterState::Recovering);
 }
 
-#[test]
-fn a_storage_of_an_operating_cluster_is_enough_if_it_missed_nothing() {
+/// S1 was lost first, then S2, which was told so; nothing was committed meanwhile.
+fn both_lost() -> Running {
     let mut running = Running::new(2, 1);
     let client = running.bench.client();
     running.commit(client, &[1]);
-    let bench = &mut running.bench;
     for peer in running.storages.clone() {
-        bench.close(peer);
+        running.bench.close(peer);
     }
-    // S1 was lost first, but nothing was committed since then.
-    assert_eq!(bench.table(2), "..|..");
+    assert_eq!(running.bench.table(2), "..|..");
+    running
+}
+
+#[test]
+fn the_last_storage_of_an_operating_cluster_is_enough() {
+    let bench = &mut both_lost().bench;
+    let s2 = join(bench, 2, &Database::with(2, 1, "OU|OU"));
+    bench.serve(s2, &Database::default());
+    assert_eq!(bench.state(), ClusterState::Running);
+}
+
+#[test]
+fn a_storage_that_missed_nothing_waits_for_who_was_told_that_it_is_lost() {
+    let Running { mut bench, admin, .. } = both_lost();
+    let bench = &mut bench;
+    // S2 may have recorded that it has everything: alone, later, it would start without what S1
+    // commits now.
     let s1 = join(bench, 1, &Database::with(1, 1, "UU|UU"));
+    assert_eq!(bench.state(), ClusterState::Recovering);
+    assert_eq!(start(bench, admin).0, ErrorCode::Ack);
     bench.serve(s1, &Database::default());
     assert_eq!(bench.state(), ClusterState::Running);
     assert_eq!(bench.table(2), "UO|UO");
