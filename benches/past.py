@@ -70,7 +70,7 @@ def history(storage, barrier, oid):
     """Lists of the last 20 revisions of an object."""
 
     def work(_):
-        assert len(storage.history(oid, 20)) == 20
+        assert len(storage.history(oid, size=20)) == 20
 
     work(0)
     barrier.wait()

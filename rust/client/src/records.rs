@@ -6,8 +6,15 @@ use bytes::Bytes;
 use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
 use neo_wire::{Digest, StoredData};
 
-/// The level of zlib, and of Python, when none is given.
+/// When no level is given, the result is about as short as that of the default of zlib. Up to so
+/// many bytes, the fastest level gives that (1 % more at 1 kB, but 4 % at 4 kB), in less than
+/// three quarters of the time of the other one.
+const SMALL: usize = 2048;
+const SMALL_LEVEL: u32 = 1;
 const DEFAULT_LEVEL: u32 = 6;
+
+/// One more than the highest level.
+const LEVELS: usize = 10;
 
 /// First room given to a record that is decompressed, in bytes per stored byte; then how many times
 /// more each time it is not enough.
@@ -23,7 +30,8 @@ const MAX_SCRATCH: usize = 1 << 20;
 /// than to compress a small record.
 #[derive(Default)]
 struct Tools {
-    compressor: Option<(u32, Compressor)>,
+    /// By level.
+    compressors: [Option<Compressor>; LEVELS],
     decompressor: Option<Decompressor>,
     scratch: Vec<u8>,
 }
@@ -46,7 +54,10 @@ pub enum Compress {
 pub fn store(record: &Bytes, compress: Compress) -> StoredData {
     let compressed = match compress {
         Compress::No => None,
-        Compress::Zlib(level) => deflate(record, level.unwrap_or(DEFAULT_LEVEL)),
+        Compress::Zlib(level) => {
+            let default = if record.len() <= SMALL { SMALL_LEVEL } else { DEFAULT_LEVEL };
+            deflate(record, level.unwrap_or(default))
+        }
     };
     match compressed {
         Some(data) => StoredData { compression: 1, checksum: Digest::of(&data), data },
@@ -58,12 +69,12 @@ pub fn store(record: &Bytes, compress: Compress) -> StoredData {
 fn deflate(record: &[u8], level: u32) -> Option<Bytes> {
     let room = record.len().checked_sub(1)?;
     TOOLS.with_borrow_mut(|tools| {
-        let Tools { compressor, scratch, .. } = tools;
-        let (_, compressor) = match compressor {
-            Some(kept) if kept.0 == level => kept,
-            kept => {
-                let checked = CompressionLvl::new(i32::try_from(level).ok()?).ok()?;
-                kept.insert((level, Compressor::new(checked)))
+        let Tools { compressors, scratch, .. } = tools;
+        let kept = compressors.get_mut(usize::try_from(level).ok()?)?;
+        let compressor = match kept {
+            Some(kept) => kept,
+            None => {
+                kept.insert(Compressor::new(CompressionLvl::new(i32::try_from(level).ok()?).ok()?))
             }
         };
         in_room(scratch, room, |place| compressor.zlib_compress(record, place).ok())
