@@ -1,44 +1,10 @@
 """Objects that are deleted, as those who have them in memory see it."""
 
 import pytest
-from neo.client import TransactionMetaData
 from neo.client.exception import NEOStorageCreationUndoneError
+from writing import Wrapper, begin, commit, end
 from ZODB.POSException import ConflictError, POSKeyError
 from ZODB.utils import maxtid, z64
-
-
-class Wrapper:
-    """What ZODB registers, as a list of what it is told."""
-
-    transform_record_data = untransform_record_data = staticmethod(lambda data: data)
-
-    def __init__(self):
-        self.told = []
-
-    def invalidate(self, tid, oids):
-        self.told.append((tid, list(oids)))
-
-    def invalidateCache(self):
-        self.told.append(None)
-
-
-def begin(storage):
-    txn = TransactionMetaData()
-    storage.tpc_begin(txn)
-    return txn
-
-
-def end(storage, txn):
-    storage.tpc_vote(txn)
-    return storage.tpc_finish(txn)
-
-
-def commit(storage, *objects):
-    """Commits (oid, serial, data)... and returns the TID."""
-    txn = begin(storage)
-    for oid, serial, data in objects:
-        storage.store(oid, serial, data, "", txn)
-    return end(storage, txn)
 
 
 def test_deletion(client):

@@ -5,18 +5,8 @@ from pickle import dumps
 import pytest
 from neo.client import TransactionMetaData
 from neo.client.exception import NEOStorageError
+from writing import begin, end
 from ZODB.utils import p64, z64
-
-
-def begin(storage):
-    txn = TransactionMetaData()
-    storage.tpc_begin(txn)
-    return txn
-
-
-def end(storage, txn):
-    storage.tpc_vote(txn)
-    return storage.tpc_finish(txn)
 
 
 def test_objects_that_are_too_big(client):

@@ -8,6 +8,7 @@ from cluster import Cluster
 from neo.client import TransactionMetaData
 from neo.client.app import TXN_PACK_DESC
 from neo.client.exception import NEOStorageError
+from writing import begin, end
 from ZODB.POSException import POSKeyError, UndoError
 from ZODB.utils import maxtid, p64, u64, z64
 
@@ -28,17 +29,6 @@ def storage(own):
     storage = own.open()
     yield storage
     storage.close()
-
-
-def begin(storage):
-    txn = TransactionMetaData()
-    storage.tpc_begin(txn)
-    return txn
-
-
-def end(storage, txn):
-    storage.tpc_vote(txn)
-    return storage.tpc_finish(txn)
 
 
 def fill(storage, objects=30, revisions=4):

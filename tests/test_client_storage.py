@@ -11,6 +11,7 @@ from neo.client.exception import (
     NEOStorageError,
     NEOStorageNotFoundError,
 )
+from writing import Wrapper, begin, commit, end
 from ZODB.interfaces import IMVCCStorage
 from ZODB.POSException import (
     ConflictError,
@@ -26,40 +27,6 @@ from ZODB.utils import maxtid, p64, u64, z64
 
 #: Seconds after which something is taken for stuck. No test waits for it.
 PATIENCE = 30
-
-
-class Wrapper:
-    """What ZODB registers, as a list of what it is told."""
-
-    transform_record_data = untransform_record_data = staticmethod(lambda data: data)
-
-    def __init__(self):
-        self.told = []
-
-    def invalidate(self, tid, oids):
-        self.told.append((tid, list(oids)))
-
-    def invalidateCache(self):
-        self.told.append(None)
-
-
-def begin(storage):
-    txn = TransactionMetaData()
-    storage.tpc_begin(txn)
-    return txn
-
-
-def end(storage, txn, f=None):
-    storage.tpc_vote(txn)
-    return storage.tpc_finish(txn, f)
-
-
-def commit(storage, *objects):
-    """Commits (oid, serial, data)... and returns the TID."""
-    txn = begin(storage)
-    for oid, serial, data in objects:
-        storage.store(oid, serial, data, "", txn)
-    return end(storage, txn)
 
 
 def following(tid):

@@ -3,8 +3,8 @@
 from base64 import encodebytes
 
 import pytest
-from neo.client import TransactionMetaData
 from neo.client.exception import NEOStorageNotFoundError, NEOUndoPackError
+from writing import begin, end
 from ZODB.POSException import ConflictError, POSKeyError, UndoError
 from ZODB.tests.ConflictResolution import PCounter
 from ZODB.tests.StorageTestBase import zodb_pickle, zodb_unpickle
@@ -22,17 +22,6 @@ class Counter(PCounter):
         merged = PCounter._p_resolveConflict(self, old, committed, new)
         merged["big"] = max((state["big"] for state in (old, committed, new)), key=len)
         return merged
-
-
-def begin(storage):
-    txn = TransactionMetaData()
-    storage.tpc_begin(txn)
-    return txn
-
-
-def end(storage, txn):
-    storage.tpc_vote(txn)
-    return storage.tpc_finish(txn)
 
 
 def commit(storage, oid, serial, value, big=b""):
